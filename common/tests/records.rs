@@ -1,0 +1,192 @@
+//! The wire format: what was written stays readable, and no damage is read as a record.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on fails")]
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use backup_common::error_kind::ErrorKind;
+use backup_common::reason::Reason;
+use backup_common::record::{
+    Body, DecodeError, HostFinished, PathFinished, PathProgress, PathStarted, Record, RunFinished,
+    RunRefused, RunStarted, Snapshot, SnapshotAction, TransferStats, Trigger,
+};
+use backup_common::status::Status;
+use jiff::Timestamp;
+use proptest::prelude::*;
+
+const RUN: &str = "0123456789abcdef0123456789abcdef";
+
+fn time() -> Timestamp {
+    "2026-11-23T01:02:03.456789Z".parse().unwrap()
+}
+
+fn path_finished() -> PathFinished {
+    PathFinished {
+        host: "server1".to_owned(),
+        path: "/etc".to_owned(),
+        dest: "/share/backup/server1/etc".to_owned(),
+        status: Status::Warning,
+        reason: Reason::VanishedFiles,
+        exit_code: Some(24),
+        signal: None,
+        attempts: 1,
+        started: time(),
+        duration_seconds: 1.25,
+        stats: Some(TransferStats {
+            files: 5,
+            files_created: 1,
+            files_deleted: 2,
+            files_transferred: 3,
+            source_size_bytes: 9_000_000,
+            transferred_size_bytes: 3_000_000,
+            literal_bytes: 2_999_999,
+            matched_bytes: 1,
+            sent_bytes: 100,
+            received_bytes: 3_000_100,
+            transfer_rate_bytes_per_second: 2_000_000.5,
+            speedup_ratio: 3.0,
+        }),
+        error_count: 0,
+        warning_count: 1,
+        errors: BTreeMap::from([(ErrorKind::Vanished, 1)]),
+        messages: vec!["file has vanished: \"/etc/x\"".to_owned()],
+    }
+}
+
+/// One of each type, in the order of a run.
+fn one_of_each() -> Vec<Record> {
+    let counts = BTreeMap::from([(Status::Success, 2), (Status::Warning, 1)]);
+    let (host, path, dest) =
+        ("server1".to_owned(), "/etc".to_owned(), "/share/backup/server1/etc".to_owned());
+    [
+        Body::RunStarted(RunStarted {
+            trigger: Trigger::Timer,
+            pid: 4242,
+            version: "0.1.0".to_owned(),
+            hosts: 1,
+            paths: 3,
+        }),
+        Body::RunRefused(RunRefused {
+            reason: Reason::Locked,
+            message: "another run holds /run/backup-runner.lock".to_owned(),
+        }),
+        Body::PathStarted(PathStarted { host: host.clone(), path: path.clone(), dest }),
+        Body::PathProgress(PathProgress {
+            host: host.clone(),
+            path: path.clone(),
+            bytes: 1_048_576,
+            percent: 12.0,
+            files: 7,
+        }),
+        Body::PathFinished(Box::new(path_finished())),
+        Body::HostFinished(HostFinished {
+            host,
+            status: Status::Warning,
+            reason: Reason::VanishedFiles,
+            duration_seconds: 2.5,
+            paths: counts.clone(),
+        }),
+        Body::Snapshot(Snapshot {
+            schedule: "daily".to_owned(),
+            action: SnapshotAction::Created,
+            name: Some("daily_2026-11-23_010203_incomplete".to_owned()),
+            complete: Some(false),
+            missing: vec!["server1:/etc".to_owned()],
+            message: None,
+        }),
+        Body::RunFinished(RunFinished {
+            status: Status::Warning,
+            reason: Reason::VanishedFiles,
+            duration_seconds: 3.0,
+            hosts: BTreeMap::from([(Status::Warning, 1)]),
+            paths: counts,
+        }),
+    ]
+    .into_iter()
+    .map(|body| Record { time: time(), run_id: RUN.to_owned(), body })
+    .collect()
+}
+
+fn without_newline(line: &str) -> &[u8] {
+    line.strip_suffix('\n').expect("a record ends with its newline").as_bytes()
+}
+
+/// `records/v1.jsonl` was written by the first version. It is only ever added to.
+#[test]
+fn records_of_the_first_version_stay_readable() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/records/v1.jsonl");
+    let encoded: String = one_of_each().iter().map(Record::encode).collect();
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(file, &encoded).unwrap();
+    }
+    let golden = fs::read_to_string(file).unwrap();
+    let decoded: Vec<_> = golden.lines().map(|line| Record::decode(line.as_bytes()).unwrap()).collect();
+    assert_eq!(decoded, one_of_each());
+    assert_eq!(encoded, golden, "a changed shape needs a new version");
+}
+
+#[test]
+fn a_line_cut_at_any_byte_is_no_record() {
+    for record in one_of_each() {
+        let line = record.encode();
+        let whole = without_newline(&line);
+        assert_eq!(Record::decode(whole), Ok(record));
+        for cut in 0..whole.len() {
+            assert!(Record::decode(&whole[..cut]).is_err(), "cut at {cut} of {line}");
+        }
+    }
+}
+
+#[test]
+fn unknown_fields_are_accepted_and_unknown_meanings_are_not() {
+    let line = one_of_each()[0].encode();
+    let with = |from: &str, to: &str| Record::decode(without_newline(&line.replace(from, to)));
+    assert!(with("\"pid\":", "\"colour\":{\"deep\":[1,2]},\"pid\":").is_ok());
+    assert_eq!(with("\"v\":1", "\"v\":2"), Err(DecodeError::Version(2)));
+    assert_eq!(with("run_started", "run_paused"), Err(DecodeError::Type("run_paused".to_owned())));
+    assert_eq!(with("timer", "cosmic"), Err(DecodeError::Field("trigger")));
+    assert_eq!(with("\"hosts\":1", "\"hosts\":{\"success\":1}"), Err(DecodeError::Field("hosts")));
+    assert!(matches!(with("4242", "-1"), Err(DecodeError::Malformed(_))));
+    assert!(matches!(with("4242", "1e999"), Err(DecodeError::Malformed(_))));
+    assert_eq!(with("2026-11-23T", "2026-11-33T"), Err(DecodeError::Field("time")));
+}
+
+#[test]
+fn a_reason_of_a_later_version_is_other() {
+    let line = one_of_each()[1].encode().replace("\"locked\"", "\"eclipse\"");
+    let Ok(Record { body: Body::RunRefused(refused), .. }) = Record::decode(without_newline(&line)) else {
+        panic!("{line}");
+    };
+    assert_eq!(refused.reason, Reason::Other);
+}
+
+#[test]
+fn garbage_is_skipped_with_a_name_from_the_closed_list() {
+    let deep = "[".repeat(10_000);
+    let nul = "\0".repeat(100);
+    for garbage in ["", "{}", "null", "[]", "RSYNC_STATS: host=a", "{\"v\":1}", &deep, &nul, "\u{fffd}"] {
+        let error = Record::decode(garbage.as_bytes()).expect_err(garbage);
+        assert!(DecodeError::NAMES.contains(&error.name()));
+    }
+    assert!(Record::decode(b"{\"v\":1,\"type\":\"\xff\xfe\"}").is_err());
+}
+
+proptest! {
+    #[test]
+    fn any_text_survives_the_wire(host in "\\PC{1,20}", message: String, seconds in 0.0f64..1e9, count: u64) {
+        let mut finished = path_finished();
+        finished.host = host;
+        finished.messages = vec![message];
+        finished.duration_seconds = seconds;
+        finished.error_count = count;
+        let record = Record { time: time(), run_id: RUN.to_owned(), body: Body::PathFinished(Box::new(finished)) };
+        let line = record.encode();
+        prop_assert_eq!(line.matches('\n').count(), 1);
+        prop_assert_eq!(Record::decode(without_newline(&line)), Ok(record));
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(line in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = Record::decode(&line);
+    }
+}
