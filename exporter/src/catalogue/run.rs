@@ -1,0 +1,53 @@
+//! The family `backup_run`.
+
+use super::Values::{Run, RunBy};
+use super::{Labelled, Metric};
+use crate::state::{self, Phase};
+
+pub const METRICS: &[Metric] = &[
+    Metric::gauge(
+        "backup_run_state",
+        "Where the last run stands: 1 for its state, 0 for the others",
+        RunBy(states),
+    )
+    .labels(&["state"]),
+    Metric::gauge(
+        "backup_run_last_start_timestamp_seconds",
+        "When the last run started",
+        Run(|run| Some(run.last_start?.into())),
+    )
+    .unit("seconds"),
+    Metric::gauge(
+        "backup_run_last_end_timestamp_seconds",
+        "When a run last came to its end, good or bad",
+        Run(|run| Some(run.last_end?.into())),
+    )
+    .unit("seconds"),
+    Metric::gauge(
+        "backup_run_last_success_timestamp_seconds",
+        "When a run last ended in success, without failures and warnings",
+        Run(|run| Some(run.last_success?.into())),
+    )
+    .unit("seconds"),
+    Metric::gauge(
+        "backup_run_duration_seconds",
+        "How long the last ended run took",
+        Run(|run| Some(run.duration_seconds?.into())),
+    )
+    .unit("seconds"),
+    Metric::counter("backup_runs_total", "Runs that started", Run(|run| Some(run.started.into()))),
+    Metric::counter(
+        "backup_runs_failed_total",
+        "Runs that failed, or died without an end",
+        Run(|run| Some(run.failed.into())),
+    ),
+    Metric::counter(
+        "backup_runs_refused_total",
+        "Runs that ended before they began: locked, config invalid, base missing, no space",
+        Run(|run| Some(run.refused.into())),
+    ),
+];
+
+fn states(run: &state::Run) -> Labelled {
+    Phase::OF_RUN.map(|phase| (phase.name(), (run.phase == phase).into())).into()
+}

@@ -1,0 +1,11 @@
+//! Outputs turn the state into text; they know neither inputs nor the time.
+//!
+//! To add one:
+//! 1. write a file here with one pure function from [`State`](crate::state::State) to text;
+//! 2. if it shows metrics, read them through [`crate::catalogue`], so that names stand in one place;
+//! 3. give it a route in [`crate::http::routes`], or a task in [`crate::serve`].
+
+pub mod labels;
+pub mod metrics;
+pub mod scrape;
+pub mod text_format;
