@@ -73,7 +73,7 @@ pub async fn run(options: Options) -> Result<(), ServeError> {
 
     let (sender, mut events) = mpsc::channel(QUEUE);
     let log = options.stats_file.unwrap_or(config.stats_file);
-    thread::Builder::new().name("stats".to_owned()).spawn(move || inputs::stats::run(log, &sender))?;
+    thread::Builder::new().name("stats".to_owned()).spawn(move || inputs::stats::run(&log, &sender))?;
 
     let mut batch = Vec::with_capacity(QUEUE);
     loop {

@@ -10,5 +10,7 @@
     reason = "a test that can not go on fails"
 )]
 
+pub mod http;
 pub mod process;
+pub mod prometheus;
 pub mod wait;

@@ -24,5 +24,6 @@ pub fn read(file: &Path) -> Result<Checked, ConfigError> {
 }
 
 fn listed(problems: &Problems) -> String {
-    problems.errors.iter().map(|problem| format!("\n  {problem}")).collect()
+    let lines: Vec<_> = problems.errors.iter().map(ToString::to_string).collect();
+    format!("\n  {}", lines.join("\n  "))
 }

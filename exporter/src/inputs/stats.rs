@@ -6,7 +6,7 @@ mod file;
 mod follow;
 mod rotation;
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use backup_common::error_chain::ErrorChain;
@@ -24,13 +24,13 @@ const POLL: Duration = Duration::from_millis(200);
 /// Follows the log until nobody receives its events any more.
 ///
 /// It blocks, so it wants a thread of its own.
-pub fn run(log: PathBuf, events: &mpsc::Sender<Event>) {
-    let mut follower = Follower::new(log.clone());
+pub fn run(log: &Path, events: &mpsc::Sender<Event>) {
+    let mut follower = Follower::new(log.to_owned());
     let mut sender = Sender { events, up: None, trouble: String::new() };
     let mut caught_up = false;
     while !events.is_closed() {
-        match follower.poll(|step| sender.step(step)) {
-            Ok(()) => sender.up(&log),
+        match follower.poll(|step| sender.step(&step)) {
+            Ok(()) => sender.up(log),
             Err(error) => sender.down(&ErrorChain(&error).to_string()),
         }
         if !caught_up {
@@ -49,7 +49,7 @@ struct Sender<'a> {
 }
 
 impl Sender<'_> {
-    fn step(&mut self, step: Step<'_>) {
+    fn step(&mut self, step: &Step<'_>) {
         let skip = match step {
             Step::Line(Line::Complete(line)) => match Record::decode(line) {
                 Ok(record) => return self.send(Event::Recorded(Input::Stats, record)),
@@ -69,7 +69,7 @@ impl Sender<'_> {
         self.send(Event::Skipped(Input::Stats, skip));
     }
 
-    fn up(&mut self, log: &std::path::Path) {
+    fn up(&mut self, log: &Path) {
         if self.up != Some(true) {
             info!(file = %log.display(), "following the stats log");
             self.up = Some(true);

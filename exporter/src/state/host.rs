@@ -68,7 +68,10 @@ impl Host {
 
     /// It will never come to its end.
     pub(super) fn abandon(&mut self) {
-        let died = self.paths.values_mut().fold(false, |died, path| path.abandon() || died);
+        let mut died = false;
+        for path in self.paths.values_mut() {
+            died |= path.abandon();
+        }
         self.running = false;
         self.duration_seconds = None;
         self.ended = if died { Some(Status::Failed) } else { self.worst_of_paths() };

@@ -1,0 +1,203 @@
+//! The built exporter follows its log through everything that happens to a log.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on fails")]
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::Command;
+
+use backup_common::reason::Reason;
+use support::{Home, RECORDS, attempts, path_finished, skipped};
+
+const UP: &str = "backup_exporter_input_up{input=\"stats\"}";
+
+#[test]
+fn a_log_that_comes_later_is_read_from_its_beginning() {
+    let home = Home::new();
+    let exporter = home.start();
+    assert_eq!(exporter.value(UP), Some(0.0));
+    assert_eq!(
+        exporter.value("backup_path_state{host=\"server1\",path=\"/etc\",state=\"never\"}"),
+        Some(1.0)
+    );
+    home.append(path_finished("server1", "/etc", Reason::Ok));
+    exporter.until(RECORDS, 1.0);
+    assert_eq!(exporter.value(UP), Some(1.0));
+    assert_eq!(
+        exporter.value("backup_path_state{host=\"server1\",path=\"/etc\",state=\"success\"}"),
+        Some(1.0)
+    );
+}
+
+/// The record is not there before its newline is, wherever the write was cut.
+#[test]
+fn a_torn_record_waits_at_every_byte() {
+    let home = Home::new();
+    let line = path_finished("server1", "/etc", Reason::Ok);
+    home.append(&line);
+    let exporter = home.start();
+    exporter.until(RECORDS, 1.0);
+    for (index, byte) in line.bytes().enumerate() {
+        home.append([byte]);
+        assert_eq!(exporter.value(RECORDS), Some(if index + 1 < line.len() { 1.0 } else { continue }));
+    }
+    exporter.until(RECORDS, 2.0);
+    assert_eq!(exporter.value(&attempts("server1", "/etc")), Some(2.0));
+    for reason in ["malformed", "torn", "truncated", "field"] {
+        assert_eq!(exporter.value(&skipped(reason)), Some(0.0), "{reason}");
+    }
+}
+
+/// A log that ends torn at each byte of its last record when the exporter starts.
+#[test]
+fn a_log_cut_at_every_byte_is_read_without_its_tail() {
+    let line = path_finished("server1", "/etc", Reason::Ok);
+    let home = Home::new();
+    let exporter = home.start();
+    let mut records = 0.0;
+    for cut in (0..line.len()).step_by(16) {
+        // A new file each time, by rename, so that the old one's tail is torn for good.
+        fs::write(home.path().join("next"), format!("{line}{}", &line[..cut])).unwrap();
+        fs::rename(home.path().join("next"), home.log()).unwrap();
+        records += 1.0;
+        exporter.until(RECORDS, records);
+    }
+    assert_eq!(exporter.value(&attempts("server1", "/etc")), Some(records));
+    assert_eq!(exporter.value(&skipped("malformed")), Some(0.0));
+}
+
+#[test]
+fn garbage_is_counted_and_passed_over() {
+    let home = Home::new();
+    let line = path_finished("server1", "/etc", Reason::Ok);
+    let mut log = Vec::new();
+    for garbage in ["", "\0\0\0\0", "{\"v\":1", "RSYNC_STATS: host=a path=/b", &"[".repeat(10_000)] {
+        log.extend_from_slice(garbage.as_bytes());
+        log.push(b'\n');
+    }
+    log.extend_from_slice(b"\xff\xfe\n");
+    log.extend_from_slice(&vec![b'x'; 3 * 1024 * 1024]);
+    log.extend_from_slice(b"\n");
+    log.extend_from_slice(line.replace("\"v\":1", "\"v\":9").as_bytes());
+    log.extend_from_slice(line.replace("path_finished", "path_painted").as_bytes());
+    log.extend_from_slice(line.replace("1.5", "-1.5").as_bytes());
+    log.extend_from_slice(line.as_bytes());
+    home.append(log);
+    let exporter = home.start();
+    exporter.until(RECORDS, 1.0);
+    for (reason, count) in
+        [("malformed", 6.0), ("too_long", 1.0), ("version", 1.0), ("type", 1.0), ("field", 1.0)]
+    {
+        assert_eq!(exporter.value(&skipped(reason)), Some(count), "{reason}");
+    }
+}
+
+/// As fast as it can, so that several rotations fall between two looks of the exporter.
+#[test]
+fn every_record_counts_once_through_rotations() {
+    const ROTATIONS: usize = 20;
+    const RECORDS_EACH: usize = 100;
+    let home = Home::new();
+    home.append("");
+    let exporter = home.start();
+    let line = path_finished("server1", "/etc", Reason::Ok);
+    for _ in 0..ROTATIONS {
+        for _ in 0..RECORDS_EACH {
+            home.append(&line);
+        }
+        rotate(&home);
+    }
+    let all = (ROTATIONS * RECORDS_EACH) as f64;
+    home.append(path_finished("server2", "/var/www", Reason::Ok));
+    exporter.until(&attempts("server2", "/var/www"), 1.0);
+    assert_eq!(exporter.value(&attempts("server1", "/etc")), Some(all));
+    assert_eq!(exporter.value(RECORDS), Some(all + 1.0));
+}
+
+/// `log.N` becomes `log.N+1`, the oldest first, as logrotate(8) does.
+fn rotate(home: &Home) {
+    let old = |age: usize| home.path().join(format!("backup-stats.log.{age}"));
+    for age in (1..100).rev().filter(|age| old(*age).exists()) {
+        fs::rename(old(age), old(age + 1)).unwrap();
+    }
+    fs::rename(home.log(), old(1)).unwrap();
+}
+
+#[test]
+fn a_writer_that_kept_the_rotated_file_open_is_heard() {
+    use std::io::Write;
+    let home = Home::new();
+    let line = path_finished("server1", "/etc", Reason::Ok);
+    home.append(&line);
+    let exporter = home.start();
+    let mut writer = fs::OpenOptions::new().append(true).open(home.log()).unwrap();
+    fs::rename(home.log(), home.path().join("backup-stats.log-20260102")).unwrap();
+    home.append(&line);
+    exporter.until(RECORDS, 2.0);
+    writer.write_all(line.as_bytes()).unwrap();
+    exporter.until(RECORDS, 3.0);
+}
+
+#[test]
+fn a_log_cut_in_place_is_read_from_its_beginning() {
+    let home = Home::new();
+    let line = path_finished("server1", "/etc", Reason::Ok);
+    home.append(line.repeat(3));
+    let exporter = home.start();
+    exporter.until(RECORDS, 3.0);
+    // Shorter than before.
+    fs::write(home.log(), path_finished("server1", "/home", Reason::Ok)).unwrap();
+    exporter.until(&attempts("server1", "/home"), 1.0);
+    // Longer than before, with another beginning.
+    fs::write(home.log(), path_finished("server2", "/var/www", Reason::Ok).repeat(5)).unwrap();
+    exporter.until(&attempts("server2", "/var/www"), 5.0);
+    assert_eq!(exporter.value(&skipped("truncated")), Some(2.0));
+    assert_eq!(exporter.value(RECORDS), Some(9.0));
+}
+
+#[test]
+fn an_unlinked_log_that_is_made_anew_is_read() {
+    let home = Home::new();
+    let line = path_finished("server1", "/etc", Reason::Ok);
+    home.append(line.repeat(3));
+    let exporter = home.start();
+    exporter.until(RECORDS, 3.0);
+    fs::remove_file(home.log()).unwrap();
+    home.append(&line);
+    exporter.until(RECORDS, 4.0);
+    // No descriptor of the old one is left.
+    let descriptors = format!("/proc/{}/fd", exporter.process.id());
+    backup_testkit::wait::until("the unlinked file to be closed", || {
+        let targets =
+            fs::read_dir(&descriptors).unwrap().flatten().filter_map(|fd| fs::read_link(fd.path()).ok());
+        let deleted = targets.filter(|target| target.to_string_lossy().ends_with("(deleted)")).count();
+        (deleted == 0).then_some(())
+    });
+}
+
+#[test]
+fn what_is_no_regular_file_is_refused_without_waiting() {
+    let home = Home::new();
+    home.append(path_finished("server1", "/etc", Reason::Ok));
+    let real = home.path().join("real.log");
+    fs::rename(home.log(), &real).unwrap();
+    let make: [(&str, &dyn Fn()); 3] = [
+        ("a pipe", &|| assert!(Command::new("mkfifo").arg(home.log()).status().unwrap().success())),
+        ("a directory", &|| fs::create_dir(home.log()).unwrap()),
+        ("a symbolic link", &|| symlink(&real, home.log()).unwrap()),
+    ];
+    for (what, make) in make {
+        make();
+        let exporter = home.start();
+        assert_eq!(exporter.value(UP), Some(0.0), "{what}");
+        assert_eq!(exporter.value(RECORDS), Some(0.0), "{what}");
+        assert!(exporter.messages().contains("waiting for the stats log"), "{what}");
+        let gone = fs::remove_file(home.log()).or_else(|_| fs::remove_dir(home.log()));
+        gone.unwrap();
+        // It was only refused, not given up.
+        fs::copy(&real, home.log()).unwrap();
+        exporter.until(RECORDS, 1.0);
+        fs::remove_file(home.log()).unwrap();
+    }
+}
