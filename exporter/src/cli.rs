@@ -18,7 +18,7 @@ pub struct Cli {
     #[arg(long = "config.check")]
     pub config_check: bool,
 
-    /// The stats log that the runner writes; the configuration names it, if this does not.
+    /// The stats log that the runner writes; the configuration names it at the start, if this does not.
     #[arg(long = "stats.file", value_name = "FILE")]
     pub stats_file: Option<PathBuf>,
 

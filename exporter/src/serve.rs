@@ -1,7 +1,7 @@
 //! Wires inputs, state and outputs, and runs the one loop that owns the state.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
@@ -21,15 +21,15 @@ use crate::inputs::config::ConfigError;
 use crate::outputs::scrape::Scrape;
 use crate::state::State;
 
-/// Events that wait at most before their sender waits too.
-const QUEUE: usize = 4096;
+/// Batches of events that wait at most before their sender waits too.
+const QUEUE: usize = 16;
 
 /// What to serve, and where it comes from.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The configuration of the backups.
     pub config_file: PathBuf,
-    /// The stats log, if not the one that the configuration names.
+    /// The stats log, if not the one that the configuration names at the start.
     pub stats_file: Option<PathBuf>,
     /// Addresses to listen on.
     pub listen_addresses: Vec<String>,
@@ -75,19 +75,14 @@ pub async fn run(options: Options) -> Result<(), ServeError> {
     let log = options.stats_file.unwrap_or(config.stats_file);
     thread::Builder::new().name("stats".to_owned()).spawn(move || inputs::stats::run(&log, &sender))?;
 
-    let mut batch = Vec::with_capacity(QUEUE);
     loop {
-        tokio::select! {
-            received = events.recv_many(&mut batch, QUEUE) => {
-                if received == 0 {
-                    return Err(ServeError::Input);
-                }
-            }
-            _ = signals.hangup.recv() => batch.push(reload(&options.config_file)),
+        let batch = tokio::select! {
+            received = events.recv() => received.ok_or(ServeError::Input)?,
+            _ = signals.hangup.recv() => vec![reload(&options.config_file)],
             _ = signals.interrupt.recv() => break,
             _ = signals.terminate.recv() => break,
-        }
-        for event in batch.drain(..) {
+        };
+        for event in batch {
             state.apply(event);
         }
         // A log that is read for the first time is shown when it is read, and a burst when it is over.
@@ -111,7 +106,7 @@ async fn listen(addresses: &[String]) -> Result<Vec<TcpListener>, ListenError> {
 }
 
 /// A configuration with errors changes nothing but what the exporter says of itself.
-fn reload(file: &std::path::Path) -> Event {
+fn reload(file: &Path) -> Event {
     match inputs::config::read(file) {
         Ok(Checked { config, .. }) => {
             info!(file = %file.display(), hosts = config.hosts.len(), "configuration read again");

@@ -38,10 +38,12 @@ fn a_torn_record_waits_at_every_byte() {
     home.append(&line);
     let exporter = home.start();
     exporter.until(RECORDS, 1.0);
-    for (index, byte) in line.bytes().enumerate() {
-        home.append([byte]);
-        assert_eq!(exporter.value(RECORDS), Some(if index + 1 < line.len() { 1.0 } else { continue }));
+    let (record, newline) = line.as_bytes().split_at(line.len() - 1);
+    for byte in record {
+        home.append([*byte]);
+        assert_eq!(exporter.value(RECORDS), Some(1.0));
     }
+    home.append(newline);
     exporter.until(RECORDS, 2.0);
     assert_eq!(exporter.value(&attempts("server1", "/etc")), Some(2.0));
     for reason in ["malformed", "torn", "truncated", "field"] {
@@ -200,4 +202,19 @@ fn what_is_no_regular_file_is_refused_without_waiting() {
         exporter.until(RECORDS, 1.0);
         fs::remove_file(home.log()).unwrap();
     }
+}
+
+/// A hard link beside the log is the same file, not a later one.
+#[test]
+fn a_second_name_of_a_rotated_file_is_not_read_again() {
+    let home = Home::new();
+    let line = path_finished("server1", "/etc", Reason::Ok);
+    home.append(&line);
+    let exporter = home.start();
+    exporter.until(RECORDS, 1.0);
+    fs::hard_link(home.log(), home.path().join("backup-stats.log.2")).unwrap();
+    fs::rename(home.log(), home.path().join("backup-stats.log.1")).unwrap();
+    home.append(path_finished("server1", "/home", Reason::Ok));
+    exporter.until(&attempts("server1", "/home"), 1.0);
+    assert_eq!(exporter.value(RECORDS), Some(2.0));
 }

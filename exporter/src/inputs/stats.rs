@@ -21,12 +21,15 @@ use follow::{Follower, Step};
 /// Time between two looks at the file; a record is on `/metrics` well within a second.
 const POLL: Duration = Duration::from_millis(200);
 
+/// Events that are sent together: one by one, handing over would cost more than reading.
+const BATCH: usize = 512;
+
 /// Follows the log until nobody receives its events any more.
 ///
 /// It blocks, so it wants a thread of its own.
-pub fn run(log: &Path, events: &mpsc::Sender<Event>) {
+pub fn run(log: &Path, events: &mpsc::Sender<Vec<Event>>) {
     let mut follower = Follower::new(log.to_owned());
-    let mut sender = Sender { events, up: None, trouble: String::new() };
+    let mut sender = Sender { events, batch: Vec::new(), up: None, trouble: String::new() };
     let mut caught_up = false;
     while !events.is_closed() {
         match follower.poll(|step| sender.step(&step)) {
@@ -37,13 +40,15 @@ pub fn run(log: &Path, events: &mpsc::Sender<Event>) {
             sender.send(Event::CaughtUp(Input::Stats));
             caught_up = true;
         }
+        sender.flush();
         std::thread::sleep(POLL);
     }
 }
 
 /// Turns what was found into events, and tells a person what changed, once.
 struct Sender<'a> {
-    events: &'a mpsc::Sender<Event>,
+    events: &'a mpsc::Sender<Vec<Event>>,
+    batch: Vec<Event>,
     up: Option<bool>,
     trouble: String,
 }
@@ -90,7 +95,16 @@ impl Sender<'_> {
     }
 
     fn send(&mut self, event: Event) {
-        // A closed channel ends the loop at its next turn.
-        let _ = self.events.blocking_send(event);
+        self.batch.push(event);
+        if self.batch.len() >= BATCH {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        if !self.batch.is_empty() {
+            // A closed channel ends the loop at its next turn.
+            let _ = self.events.blocking_send(std::mem::take(&mut self.batch));
+        }
     }
 }

@@ -21,7 +21,8 @@ pub fn successor(name: &Path, current: FileId) -> Result<Option<LogFile>, LogErr
         return Ok(None);
     }
     let Some(family) = settled_family(name) else { return Ok(None) };
-    let next = match family.iter().position(|(_, id)| *id == current) {
+    // The last of its names, if it has several: what comes after it is another file in any case.
+    let next = match family.iter().rposition(|(_, id)| *id == current) {
         Some(position) => family.get(position + 1),
         // It was deleted or compressed.
         None => family.last().filter(|(path, _)| path == name),
