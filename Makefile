@@ -1,0 +1,22 @@
+# Thin on purpose: each target calls one script or one cargo command.
+.DEFAULT_GOAL := help
+.PHONY: help demo test build lint clean
+
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## Install what is missing, back up real files, show the metrics until Ctrl-C (ONCE=1: end at once)
+	@scripts/demo
+
+test: ## Install what the tests need and run all of them
+	@scripts/test
+
+build: ## Build the release programs
+	@scripts/install-packages build
+	@cargo build --release --locked
+
+lint: ## Check form, lints and documentation
+	@scripts/lint
+
+clean: ## Remove what was built
+	@cargo clean
