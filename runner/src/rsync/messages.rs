@@ -118,7 +118,6 @@ const PHRASES: &[(&str, ErrorKind, Option<Reason>)] = &[
     ("Broken pipe", ErrorKind::Connection, Some(Reason::ConnectionLost)),
     ("timeout in data send/receive", ErrorKind::Connection, Some(Reason::Timeout)),
     ("command not found", ErrorKind::Protocol, Some(Reason::RsyncMissing)),
-    ("rsync: not found", ErrorKind::Protocol, Some(Reason::RsyncMissing)),
     ("is your shell clean", ErrorKind::Protocol, Some(Reason::Protocol)),
     ("protocol version mismatch", ErrorKind::Protocol, Some(Reason::Protocol)),
     ("protocol incompatibility", ErrorKind::Protocol, Some(Reason::Protocol)),
@@ -151,6 +150,9 @@ fn read_line(line: &str) -> Option<Meaning> {
     if line.starts_with("@@@") {
         return None;
     }
+    if is_shell_without_rsync(line) {
+        return Some(Meaning { kind: ErrorKind::Protocol, warning: false, hint: Some(Reason::RsyncMissing) });
+    }
     let found = PHRASES.iter().find(|(phrase, _, _)| line.contains(phrase));
     let (kind, hint) = found.map_or((ErrorKind::Other, None), |(_, kind, hint)| (*kind, *hint));
     let from_tool = line.starts_with("rsync: ") || line.starts_with("ssh: ");
@@ -159,6 +161,14 @@ fn read_line(line: &str) -> Option<Meaning> {
         return Some(Meaning { kind: ErrorKind::Other, warning: true, hint: None });
     }
     Some(Meaning { kind, warning: false, hint })
+}
+
+/// Whether a login shell complains that it can not start rsync: `bash: line 1: rsync: command not found`.
+///
+/// The exit code alone does not tell, because rsync may notice the broken pipe (12) before ssh's end (127).
+fn is_shell_without_rsync(line: &str) -> bool {
+    let from_shell = line.split_once(": ").is_some_and(|(name, _)| name.ends_with("sh"));
+    from_shell && (line.ends_with("No such file or directory") || line.ends_with("not found"))
 }
 
 /// Whether rsync names one file or directory *below* the source, in quotes, as it does for what it left out.
