@@ -30,13 +30,15 @@ const REFUSED: &[&str] = &[
 /// # Errors
 /// What is wrong with the entry, to be shown behind its key.
 pub fn arguments(entry: &str) -> Result<Vec<String>, String> {
+    if !entry.starts_with('-') {
+        return Ok(vec!["-o".to_owned(), named_option(entry)?]);
+    }
     let words = shell_words::split(entry).map_err(|_| "a quote is not closed".to_owned())?;
     let mut arguments = Vec::new();
     let mut words = words.into_iter();
     while let Some(word) = words.next() {
         let Some(flag) = word.strip_prefix('-') else {
-            arguments.extend(["-o".to_owned(), named_option(&word)?]);
-            continue;
+            return Err(format!("{word} is not an option"));
         };
         let letter = flag.chars().next().unwrap_or('-');
         if flag.len() == 1 && FLAGS.contains(letter) {
@@ -77,6 +79,7 @@ mod tests {
     fn all_usual_forms_are_read() {
         for (entry, expected) in [
             ("UserKnownHostsFile=/k", vec!["-o", "UserKnownHostsFile=/k"]),
+            ("ProxyCommand=nc %h %p", vec!["-o", "ProxyCommand=nc %h %p"]),
             ("-o 'ProxyCommand=nc %h %p'", vec!["-o", "ProxyCommand=nc %h %p"]),
             ("-oCompression=yes -4", vec!["-o", "Compression=yes", "-4"]),
             ("-J jump.example.com", vec!["-J", "jump.example.com"]),

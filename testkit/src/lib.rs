@@ -13,4 +13,5 @@
 pub mod http;
 pub mod process;
 pub mod prometheus;
+pub mod sshd;
 pub mod wait;

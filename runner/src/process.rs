@@ -1,0 +1,259 @@
+//! Runs a child process to its end: reads both pipes, keeps the limits, obeys a stop.
+//!
+//! It understands nothing of what the child prints.
+
+mod activity;
+mod spawn;
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+
+pub use spawn::Inherit;
+
+/// Time between asking a child to end and ending it.
+const GRACE: Duration = Duration::from_secs(10);
+/// Time to read what is left in the pipes; somebody else may hold their other ends for ever.
+const DRAIN: Duration = Duration::from_millis(500);
+
+/// How long a child may take.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits {
+    /// In all.
+    pub total: Option<Duration>,
+    /// Without reading a byte or printing one.
+    pub idle: Option<Duration>,
+}
+
+/// How a child ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// Its exit code, unless a signal ended it.
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// Why we ended it, if we did.
+    pub cut: Option<Cut>,
+}
+
+/// Why a child was ended by us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// The run is to stop.
+    Stopped,
+    /// Nothing moved for too long.
+    Idle,
+    /// It took too long.
+    Overtime,
+}
+
+/// Which pipe something came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Output,
+    /// Standard error.
+    Error,
+}
+
+/// Runs a command in a process group of its own and hands what it prints to `heard`.
+///
+/// `stop` becomes readable when the run is to stop.
+///
+/// # Errors
+/// When the command can not be started, or the kernel refuses to wait for it.
+pub fn run(
+    command: &mut Command,
+    inherit: Inherit<'_>,
+    limits: Limits,
+    stop: BorrowedFd<'_>,
+    mut heard: impl FnMut(Stream, &[u8]),
+) -> io::Result<Ending> {
+    let mut child = spawn::spawn(command, inherit)?;
+    let outcome = supervise(&mut child, limits, stop, &mut heard);
+    if outcome.is_err() {
+        // Never leave one behind that nobody watches.
+        let _ = child.kill();
+    }
+    let status = child.wait()?;
+    let cut = outcome?;
+    Ok(Ending { code: status.code(), signal: status.signal(), cut })
+}
+
+/// The pipes of a child that are still open.
+struct Pipes {
+    open: Vec<(Stream, OwnedFd)>,
+    buffer: Box<[u8]>,
+}
+
+fn supervise(
+    child: &mut Child,
+    limits: Limits,
+    stop: BorrowedFd<'_>,
+    heard: &mut impl FnMut(Stream, &[u8]),
+) -> io::Result<Option<Cut>> {
+    let mut pipes = Pipes::of(child)?;
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
+    let ended = pidfd_open(pid, PidfdFlags::empty())?;
+    let mut clock = Clock::new(limits, pid);
+    let mut cut = None;
+    let mut kill_at = None;
+    loop {
+        let now = Instant::now();
+        if cut.is_none() {
+            cut = clock.limit(now);
+        }
+        match kill_at {
+            None if cut.is_some() => {
+                let _ = kill_process_group(pid, Signal::TERM);
+                kill_at = Some(now + GRACE);
+            }
+            Some(time) if now >= time => {
+                let _ = kill_process_group(pid, Signal::KILL);
+                kill_at = Some(now + GRACE);
+            }
+            _ => {}
+        }
+        let wake = kill_at.or_else(|| clock.wake(now));
+        let mut watched = vec![PollFd::new(&ended, PollFlags::IN)];
+        if cut.is_none() {
+            watched.push(PollFd::from_borrowed_fd(stop, PollFlags::IN));
+        }
+        let first_pipe = watched.len();
+        watched.extend(pipes.open.iter().map(|(_, pipe)| PollFd::new(pipe, PollFlags::IN)));
+        wait(&mut watched, wake)?;
+        let ready: Vec<bool> = watched.iter().map(|fd| !fd.revents().is_empty()).collect();
+        drop(watched);
+        if pipes.read(&ready[first_pipe..], heard)? {
+            clock.moved();
+        }
+        if cut.is_none() && ready[1] {
+            cut = Some(Cut::Stopped);
+        }
+        if ready[0] {
+            pipes.drain(heard)?;
+            return Ok(cut);
+        }
+    }
+}
+
+/// When the limits are reached.
+struct Clock {
+    limits: Limits,
+    pid: Pid,
+    begun: Instant,
+    moved: Instant,
+    looked: Instant,
+    bytes: u64,
+}
+
+impl Clock {
+    fn new(limits: Limits, pid: Pid) -> Self {
+        let now = Instant::now();
+        Self { limits, pid, begun: now, moved: now, looked: now, bytes: 0 }
+    }
+
+    fn moved(&mut self) {
+        self.moved = Instant::now();
+    }
+
+    /// How often the child's own counters are looked at: a quarter of the limit, 1 to 10 s.
+    fn period(idle: Duration) -> Duration {
+        (idle / 4).clamp(Duration::from_secs(1), Duration::from_secs(10)).min(idle)
+    }
+
+    fn limit(&mut self, now: Instant) -> Option<Cut> {
+        if self.limits.total.is_some_and(|total| now >= self.begun + total) {
+            return Some(Cut::Overtime);
+        }
+        let idle = self.limits.idle?;
+        if now >= self.looked + Self::period(idle) {
+            self.looked = now;
+            let bytes = activity::bytes_read(self.pid);
+            if bytes != self.bytes {
+                self.bytes = bytes;
+                self.moved = now;
+            }
+        }
+        (now >= self.moved + idle).then_some(Cut::Idle)
+    }
+
+    fn wake(&self, _now: Instant) -> Option<Instant> {
+        let total = self.limits.total.map(|total| self.begun + total);
+        let idle = self.limits.idle.map(|idle| (self.looked + Self::period(idle)).min(self.moved + idle));
+        [total, idle].into_iter().flatten().min()
+    }
+}
+
+impl Pipes {
+    fn of(child: &mut Child) -> io::Result<Self> {
+        let output = child.stdout.take().map(|pipe| (Stream::Output, OwnedFd::from(pipe)));
+        let error = child.stderr.take().map(|pipe| (Stream::Error, OwnedFd::from(pipe)));
+        let open: Vec<_> = output.into_iter().chain(error).collect();
+        for (_, pipe) in &open {
+            rustix::io::ioctl_fionbio(pipe, true)?;
+        }
+        Ok(Self { open, buffer: vec![0; 16 * 1024].into_boxed_slice() })
+    }
+
+    /// Reads once from each pipe that is ready and closes those at their end; tells whether there was anything.
+    fn read(&mut self, ready: &[bool], heard: &mut impl FnMut(Stream, &[u8])) -> io::Result<bool> {
+        let mut any = false;
+        let mut index = 0;
+        let buffer = &mut self.buffer;
+        let mut failure = None;
+        self.open.retain(|(stream, pipe)| {
+            let is_ready = ready.get(index).copied().unwrap_or(false);
+            index += 1;
+            if !is_ready {
+                return true;
+            }
+            match rustix::io::read(pipe, &mut buffer[..]) {
+                Ok(0) => false,
+                Ok(count) => {
+                    heard(*stream, &buffer[..count]);
+                    any = true;
+                    true
+                }
+                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => true,
+                Err(error) => {
+                    failure = Some(error.into());
+                    false
+                }
+            }
+        });
+        failure.map_or(Ok(any), Err)
+    }
+
+    /// Reads what is left after the child's end.
+    fn drain(&mut self, heard: &mut impl FnMut(Stream, &[u8])) -> io::Result<()> {
+        let until = Instant::now() + DRAIN;
+        while !self.open.is_empty() && Instant::now() < until {
+            let mut watched: Vec<_> =
+                self.open.iter().map(|(_, pipe)| PollFd::new(pipe, PollFlags::IN)).collect();
+            wait(&mut watched, Some(until))?;
+            let ready: Vec<bool> = watched.iter().map(|fd| !fd.revents().is_empty()).collect();
+            drop(watched);
+            self.read(&ready, heard)?;
+        }
+        Ok(())
+    }
+}
+
+/// Waits until something is ready or the time has come.
+fn wait(watched: &mut [PollFd<'_>], wake: Option<Instant>) -> io::Result<()> {
+    let timeout = wake.map(|time| time.saturating_duration_since(Instant::now()));
+    let timeout = timeout.map(|left| Timespec {
+        tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(left.subsec_nanos()),
+    });
+    match poll(watched, timeout.as_ref()) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

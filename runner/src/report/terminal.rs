@@ -1,0 +1,104 @@
+//! Bars for what is running, and a line for what has ended.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use backup_common::record::Body;
+use backup_common::status::Status;
+use backup_common::units;
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use super::{View, plain};
+use crate::print;
+use crate::rsync::output::Progress;
+
+/// One bar for each running path.
+pub struct Terminal {
+    bars: MultiProgress,
+    running: HashMap<(String, String), ProgressBar>,
+    colours: bool,
+}
+
+impl Terminal {
+    /// Bars on standard error, so that standard output can be kept.
+    pub fn new(colours: bool) -> Self {
+        Self { bars: MultiProgress::new(), running: HashMap::new(), colours }
+    }
+
+    /// Prints above the bars, or as it is where no bars can be shown.
+    fn print(&self, status: Option<Status>, line: &str) {
+        let line = self.paint(status, line);
+        if self.bars.is_hidden() || self.bars.println(&line).is_err() {
+            print::line(&line);
+        }
+    }
+
+    fn paint(&self, status: Option<Status>, line: &str) -> String {
+        let colour = match status {
+            Some(Status::Success) => "32",
+            Some(Status::Warning | Status::Skipped) => "33",
+            Some(Status::Failed) => "31",
+            None => return line.to_owned(),
+        };
+        if self.colours { format!("\u{1b}[{colour}m{line}\u{1b}[0m") } else { line.to_owned() }
+    }
+
+    fn begin_bar(&mut self, host: &str, path: &str) {
+        let bar = self.bars.add(ProgressBar::new(100).with_style(style()));
+        bar.set_prefix(format!("{host} {path}"));
+        bar.enable_steady_tick(Duration::from_millis(250));
+        self.running.insert((host.to_owned(), path.to_owned()), bar);
+    }
+
+    fn end_bar(&mut self, host: &str, path: &str) {
+        if let Some(bar) = self.running.remove(&(host.to_owned(), path.to_owned())) {
+            bar.finish_and_clear();
+            self.bars.remove(&bar);
+        }
+    }
+}
+
+impl View for Terminal {
+    fn record(&mut self, body: &Body) {
+        let status = match body {
+            Body::PathStarted(path) => {
+                // The bar says it.
+                self.begin_bar(&path.host, &path.path);
+                return;
+            }
+            Body::PathFinished(path) => {
+                self.end_bar(&path.host, &path.path);
+                Some(path.status)
+            }
+            Body::RunFinished(run) => Some(run.status),
+            Body::RunRefused(_) => Some(Status::Failed),
+            _ => None,
+        };
+        if let Some(line) = plain::line(body) {
+            self.print(status, &line);
+        }
+    }
+
+    fn progress(&mut self, host: &str, path: &str, progress: Progress) {
+        if let Some(bar) = self.running.get(&(host.to_owned(), path.to_owned())) {
+            bar.set_position(u64::from(progress.percent));
+            let files = units::counted(progress.files, "file");
+            bar.set_message(format!("{}, {files}", units::bytes(progress.bytes)));
+        }
+    }
+
+    fn warn(&mut self, message: &str) {
+        self.print(Some(Status::Warning), message);
+    }
+
+    fn close(&mut self, summary: &str) {
+        let _ = self.bars.clear();
+        print::line(&format!("\n{}", summary.trim_end()));
+    }
+}
+
+fn style() -> ProgressStyle {
+    ProgressStyle::with_template("{spinner} {prefix:30!} {bar:24} {pos:>3}% {elapsed:>4} {msg}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("=> ")
+}

@@ -1,0 +1,194 @@
+//! The argument list for one path. No shell stands between the runner and rsync.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use backup_common::config::{Access, Host, PathJob, SshTarget};
+
+/// What is asked of rsync besides copying.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    /// Most files that may be deleted in the destination; `None` is no limit.
+    pub max_delete: Option<u64>,
+}
+
+/// The arguments behind the program's name. The destination is the directory that rsync is started in.
+pub fn arguments(host: &Host, job: &PathJob, request: Request) -> Vec<OsString> {
+    let mut arguments: Vec<String> = job.rsync_options.clone();
+    arguments.extend(ownership(job.preserve_ownership).iter().map(ToString::to_string));
+    if let Some(file) = &job.exclude_file {
+        arguments.push(format!("--exclude-from={}", file.display()));
+    }
+    if let Some(program) = &job.rsync_path {
+        arguments.push(format!("--rsync-path={program}"));
+    }
+    if let Some(limit) = request.max_delete {
+        arguments.push(format!("--max-delete={limit}"));
+    }
+    arguments.push(format!("--timeout={}", whole_seconds(job.io_timeout)));
+    if let Access::Ssh(target) = &host.access {
+        // With secluded arguments no file name passes through the remote shell; see rsync(1) -s.
+        arguments.push("--secluded-args".to_owned());
+        arguments.push(format!("--rsh={}", remote_shell(target, host.connect_timeout)));
+    }
+    // Last, so that the numbers are exact and the output is bounded whatever the user's options say.
+    arguments.extend(
+        [
+            "--no-human-readable",
+            "--no-itemize-changes",
+            "--debug=NONE",
+            "--info=NONE,STATS2,PROGRESS2",
+            "--stats",
+        ]
+        .map(str::to_owned),
+    );
+    arguments.push("--".to_owned());
+    arguments.push(source(&host.access, &job.path));
+    arguments.push("./".to_owned());
+    arguments.into_iter().map(OsString::from).collect()
+}
+
+/// The environment of every child: nothing of the user's (`RSYNC_RSH`, `RSYNC_OLD_ARGS`, `LC_ALL`) reaches it.
+pub const ENVIRONMENT: [(&str, &str); 2] =
+    [("LC_ALL", "C"), ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")];
+
+/// ssh and its arguments, without the host; ssh takes the first value of each option (man page `ssh_config(5)`).
+pub fn ssh_arguments(target: &SshTarget, connect_timeout: Duration) -> Vec<String> {
+    let mut arguments: Vec<String> = ["ssh", "-a", "-x", "-T"].map(str::to_owned).to_vec();
+    let connect_timeout = format!("ConnectTimeout={}", whole_seconds(connect_timeout));
+    for option in [
+        "BatchMode=yes",
+        "StrictHostKeyChecking=yes",
+        "UpdateHostKeys=no",
+        "ClearAllForwardings=yes",
+        "ForwardAgent=no",
+        "PermitLocalCommand=no",
+        "ControlMaster=no",
+        // A shared connection would hold the lock's descriptor long after the run.
+        "ControlPath=none",
+        "ControlPersist=no",
+        "ServerAliveInterval=15",
+        "ServerAliveCountMax=4",
+        &connect_timeout,
+    ] {
+        arguments.extend(["-o".to_owned(), option.to_owned()]);
+    }
+    if let Some(key) = &target.key {
+        arguments.extend(["-o", "IdentitiesOnly=yes", "-i"].map(str::to_owned));
+        arguments.push(key.display().to_string());
+    }
+    if let Some(port) = target.port {
+        arguments.extend(["-p".to_owned(), port.to_string()]);
+    }
+    arguments.extend(target.options.iter().cloned());
+    arguments.extend(["-l".to_owned(), target.user.clone()]);
+    arguments
+}
+
+/// The ssh command as rsync's `--rsh` wants it: split at spaces, quotes doubled inside of quotes.
+fn remote_shell(target: &SshTarget, connect_timeout: Duration) -> String {
+    let words = ssh_arguments(target, connect_timeout);
+    words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")
+}
+
+fn quote(word: &str) -> String {
+    if word.chars().any(|c| c.is_whitespace() || matches!(c, '"' | '\'')) {
+        format!("'{}'", word.replace('\'', "''"))
+    } else {
+        word.to_owned()
+    }
+}
+
+/// rsync's own options do the work on the fly; a second walk over the files would cost as much as the backup.
+fn ownership(preserve: bool) -> &'static [&'static str] {
+    if preserve {
+        &["--owner", "--group", "--perms", "--chmod=Du+rwx"]
+    } else {
+        &["--no-owner", "--no-group", "--perms", "--chmod=D755,F644"]
+    }
+}
+
+/// The source with a slash behind it, so that its content lands in the destination itself.
+fn source(access: &Access, path: &str) -> String {
+    let path = format!("{}/", path.trim_end_matches('/'));
+    match access {
+        Access::Local => path,
+        Access::Ssh(target) if target.hostname.contains(':') => {
+            format!("[{}]:{}", target.hostname, literal(&path))
+        }
+        Access::Ssh(target) => format!("{}:{}", target.hostname, literal(&path)),
+    }
+}
+
+/// The remote rsync expands wildcards in what it is asked for, also with secluded arguments.
+///
+/// A backslash escapes only where there is a wildcard; elsewhere rsync takes it as it is.
+fn literal(path: &str) -> String {
+    if !path.contains(['*', '?', '[']) {
+        return path.to_owned();
+    }
+    let mut out = String::with_capacity(path.len() + 8);
+    for character in path.chars() {
+        if matches!(character, '*' | '?' | '[' | ']' | '\\') {
+            out.push('\\');
+        }
+        out.push(character);
+    }
+    out
+}
+
+/// At least one second: 0 would switch the limit off.
+fn whole_seconds(limit: Duration) -> u64 {
+    (limit.as_secs() + u64::from(limit.subsec_nanos() > 0)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use backup_common::config::Config;
+
+    use super::*;
+
+    /// One argument a line for each path of the golden configuration.
+    fn command_lines(config: &Config) -> String {
+        let mut out = String::new();
+        for host in &config.hosts {
+            for job in &host.paths {
+                let request = Request { max_delete: Some(50) };
+                let words = arguments(host, job, request);
+                let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+                out.push_str(
+                    &["# ", host.name.as_str(), " ", &job.path, "\n", &words.join("\n"), "\n\n"].concat(),
+                );
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn argument_lists_are_as_recorded() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/argv");
+        let text = fs::read_to_string(format!("{folder}/config.yaml")).expect("the golden config is there");
+        let config = Config::parse(&text).expect("the golden config is right").config;
+        let found = command_lines(&config);
+        let golden = format!("{folder}/expected.txt");
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            fs::write(&golden, &found).expect("can write the golden file");
+        }
+        assert_eq!(found, fs::read_to_string(golden).expect("the golden file is there"));
+    }
+
+    #[test]
+    fn the_remote_shell_is_quoted_as_rsync_splits_it() {
+        assert_eq!(quote("a b"), "'a b'");
+        assert_eq!(quote("it's"), "'it''s'");
+        assert_eq!(quote("plain"), "plain");
+    }
+
+    #[test]
+    fn wildcards_are_taken_literally() {
+        assert_eq!(literal("/a*[b]?"), "/a\\*\\[b\\]\\?");
+        assert_eq!(literal("/a\\b"), "/a\\b");
+    }
+}

@@ -1,0 +1,166 @@
+//! Appends records to the stats log, each with one write.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use backup_common::lines::{Line, LineBuffer};
+use backup_common::record::{Body, Record};
+use rustix::fs::{FileType, Mode, OFlags, fdatasync, fstat, ftruncate, open, stat};
+
+/// How much of the log's end is read for what was last seen: some ten thousand paths.
+const LOOK_BACK_BYTES: u64 = 16 * 1024 * 1024;
+
+/// The log, open for appending.
+#[derive(Debug)]
+pub struct StatsLog {
+    path: PathBuf,
+    file: OwnedFd,
+    torn: bool,
+}
+
+/// Why a record is not in the log.
+#[derive(Debug, thiserror::Error)]
+pub enum StatsLogError {
+    /// Not a regular file.
+    #[error("cannot write to the stats log {0}: it is not a regular file")]
+    NotAFile(PathBuf),
+    /// Anything else.
+    #[error("cannot write to the stats log {0}")]
+    Io(PathBuf, #[source] io::Error),
+}
+
+impl StatsLog {
+    /// Opens the log and makes it if needed, readable by its group.
+    pub fn open(path: &Path) -> Result<Self, StatsLogError> {
+        let failed = |error: io::Error| StatsLogError::Io(path.to_owned(), error);
+        let flags = OFlags::RDWR
+            | OFlags::APPEND
+            | OFlags::CREATE
+            | OFlags::NOFOLLOW
+            | OFlags::NONBLOCK
+            | OFlags::CLOEXEC;
+        let file =
+            open(path, flags, Mode::RUSR | Mode::WUSR | Mode::RGRP).map_err(|error| failed(error.into()))?;
+        let found = fstat(&file).map_err(|error| failed(error.into()))?;
+        if !FileType::from_raw_mode(found.st_mode).is_file() {
+            return Err(StatsLogError::NotAFile(path.to_owned()));
+        }
+        // A writer that was killed may have left half a line; ours must not be glued to it.
+        let torn = last_byte(&file).map_err(failed)?.is_some_and(|byte| byte != b'\n');
+        Ok(Self { path: path.to_owned(), file, torn })
+    }
+
+    /// Appends a record; the ends of paths and runs are on the disk when this returns.
+    pub fn append(&mut self, record: &Record) -> Result<(), StatsLogError> {
+        if self.was_rotated() {
+            *self = Self::open(&self.path)?;
+        }
+        let failed = |path: &Path, error: io::Error| StatsLogError::Io(path.to_owned(), error);
+        let mut line = record.encode();
+        if self.torn {
+            line.insert(0, '\n');
+        }
+        let before = fstat(&self.file).map_err(|error| failed(&self.path, error.into()))?.st_size;
+        let written = rustix::io::write(&self.file, line.as_bytes())
+            .map_err(|error| failed(&self.path, error.into()))?;
+        if written < line.len() {
+            // A full disk takes a part: cut it back, or begin the next line anew.
+            self.torn = u64::try_from(before).map_or(true, |size| ftruncate(&self.file, size).is_err());
+            return Err(failed(&self.path, io::ErrorKind::StorageFull.into()));
+        }
+        self.torn = false;
+        if record.body.must_last() {
+            fdatasync(&self.file).map_err(|error| failed(&self.path, error.into()))?;
+        }
+        Ok(())
+    }
+
+    /// Whether logrotate has put another file in its place.
+    fn was_rotated(&self) -> bool {
+        match (fstat(&self.file), stat(&self.path)) {
+            (Ok(ours), Ok(there)) => (ours.st_dev, ours.st_ino) != (there.st_dev, there.st_ino),
+            _ => true,
+        }
+    }
+}
+
+fn last_byte(file: &OwnedFd) -> io::Result<Option<u8>> {
+    let size = u64::try_from(fstat(file)?.st_size).unwrap_or(0);
+    let mut byte = [0];
+    let count = if size == 0 { 0 } else { rustix::io::pread(file, &mut byte, size - 1)? };
+    Ok((count == 1).then_some(byte[0]))
+}
+
+/// The file count last seen of each host and path, from the end of the log; an unreadable log knows none.
+pub fn file_counts(path: &Path) -> HashMap<(String, String), u64> {
+    let mut counts = HashMap::new();
+    let Ok(mut file) = File::open(path) else { return counts };
+    let size = file.metadata().map_or(0, |found| found.len());
+    if file.seek(SeekFrom::Start(size.saturating_sub(LOOK_BACK_BYTES))).is_err() {
+        return counts;
+    }
+    let mut lines = LineBuffer::default();
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(count @ 1..) = file.read(&mut buffer) {
+        lines.push(&buffer[..count], |line| {
+            let Line::Complete(line) = line else { return };
+            if let Ok(Record { body: Body::PathFinished(finished), .. }) = Record::decode(line)
+                && let Some(stats) = finished.stats
+                && stats.files > 1
+            {
+                counts.insert((finished.host, finished.path), stats.files);
+            }
+        });
+    }
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use backup_common::reason::Reason;
+    use backup_common::record::RunRefused;
+
+    use super::*;
+
+    fn record() -> Record {
+        Record {
+            time: jiff::Timestamp::UNIX_EPOCH,
+            run_id: "r".to_owned(),
+            body: Body::RunRefused(RunRefused { reason: Reason::Locked, message: "m".to_owned() }),
+        }
+    }
+
+    #[test]
+    fn a_torn_tail_costs_only_itself() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("log");
+        fs::write(&path, "{\"v\":1,\"ty").expect("written");
+        let mut log = StatsLog::open(&path).expect("opens");
+        log.append(&record()).expect("appends");
+        log.append(&record()).expect("appends");
+        let line = record().encode();
+        assert_eq!(fs::read_to_string(&path).expect("read"), format!("{{\"v\":1,\"ty\n{line}{line}"));
+    }
+
+    #[test]
+    fn a_rotated_log_is_opened_anew() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("log");
+        let mut log = StatsLog::open(&path).expect("opens");
+        log.append(&record()).expect("appends");
+        fs::rename(&path, folder.path().join("log.1")).expect("renamed");
+        log.append(&record()).expect("appends");
+        assert_eq!(fs::read_to_string(&path).expect("read"), record().encode());
+    }
+
+    #[test]
+    fn what_is_not_a_file_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert!(StatsLog::open(folder.path()).is_err());
+    }
+}

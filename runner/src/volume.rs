@@ -1,0 +1,88 @@
+//! Whether the backup directory is the file system that it should be, and has room.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use backup_common::config::Amount;
+use backup_common::reason::Reason;
+use backup_common::units;
+use rustix::fs::{fstat, fstatvfs, stat};
+
+use crate::destination::Base;
+
+/// Why nothing is written.
+#[derive(Debug, thiserror::Error)]
+pub enum VolumeError {
+    /// The volume is not mounted, and the root file system would be filled instead.
+    #[error(
+        "{0} is on the root file system: the backup volume is not mounted; mount it, or set require_mount: false"
+    )]
+    NotMounted(PathBuf),
+    /// Less free space than `min_free`.
+    #[error("{path} has {free} free, and min_free asks for {wanted}", path = .path.display(), free = units::bytes(*.free), wanted = units::bytes(*.wanted))]
+    NoSpace {
+        /// The backup directory.
+        path: PathBuf,
+        /// Bytes that are free.
+        free: u64,
+        /// Bytes that must be free.
+        wanted: u64,
+    },
+    /// The kernel does not say.
+    #[error("cannot look at {0}")]
+    Io(PathBuf, #[source] io::Error),
+}
+
+impl VolumeError {
+    /// The reason of the refusal.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::NotMounted(_) | Self::Io(..) => Reason::BaseMissing,
+            Self::NoSpace { .. } => Reason::NoSpace,
+        }
+    }
+}
+
+/// Checks the backup directory before anything is written.
+pub fn check(base: &Base, require_mount: bool, min_free: Option<Amount>) -> Result<(), VolumeError> {
+    let failed = |error: rustix::io::Errno| VolumeError::Io(base.path().to_owned(), error.into());
+    if require_mount {
+        // A subvolume has a device number of its own as well, so a btrfs root with subvolumes passes.
+        let root = stat(Path::new("/")).map_err(failed)?;
+        if fstat(base).map_err(failed)?.st_dev == root.st_dev {
+            return Err(VolumeError::NotMounted(base.path().to_owned()));
+        }
+    }
+    if let Some(amount) = min_free {
+        let found = fstatvfs(base).map_err(failed)?;
+        let free = found.f_bavail.saturating_mul(found.f_frsize);
+        let wanted = match amount {
+            Amount::Count(bytes) => bytes,
+            Amount::Percent(share) => found.f_blocks.saturating_mul(found.f_frsize) / 100 * u64::from(share),
+        };
+        if free < wanted {
+            return Err(VolumeError::NoSpace { path: base.path().to_owned(), free, wanted });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_free_space_is_compared() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let base = Base::open(folder.path()).expect("opens");
+        assert!(check(&base, false, Some(Amount::Count(1))).is_ok());
+        let error = check(&base, false, Some(Amount::Count(u64::MAX))).expect_err("too much");
+        assert_eq!(error.reason(), Reason::NoSpace);
+    }
+
+    #[test]
+    fn the_root_file_system_is_no_backup_volume() {
+        let base = Base::open(Path::new("/")).expect("opens");
+        assert_eq!(check(&base, true, None).expect_err("is the root").reason(), Reason::BaseMissing);
+    }
+}
