@@ -194,6 +194,16 @@ fn an_unknown_host_and_a_missing_mode_are_usage_errors() {
 }
 
 #[test]
+fn a_lock_file_that_is_none_is_refused() {
+    let (site, _) = slow_site();
+    fs::create_dir(site.path("lock")).unwrap();
+    let output = site.backup(&[]);
+    assert_eq!(output.code, 2, "{output:?}");
+    assert_eq!(refusal(&site), Reason::ConfigInvalid);
+    assert!(output.stdout.contains("is not a regular file of this user"), "{output:?}");
+}
+
+#[test]
 fn a_missing_backup_directory_is_refused_and_not_made() {
     let (site, _) = slow_site();
     fs::remove_dir(site.base()).unwrap();
