@@ -119,7 +119,7 @@ fn supervise(
             }
             _ => {}
         }
-        let wake = kill_at.or_else(|| clock.wake(now));
+        let wake = kill_at.or_else(|| clock.wake());
         let mut watched = vec![PollFd::new(&ended, PollFlags::IN)];
         if cut.is_none() {
             watched.push(PollFd::from_borrowed_fd(stop, PollFlags::IN));
@@ -137,6 +137,10 @@ fn supervise(
         }
         if ready[0] {
             pipes.drain(heard)?;
+            if cut.is_some() {
+                // Its own children may have paid no heed; it is not reaped yet, so the group is still its own.
+                let _ = kill_process_group(pid, Signal::KILL);
+            }
             return Ok(cut);
         }
     }
@@ -183,7 +187,8 @@ impl Clock {
         (now >= self.moved + idle).then_some(Cut::Idle)
     }
 
-    fn wake(&self, _now: Instant) -> Option<Instant> {
+    /// When the limits have to be looked at again.
+    fn wake(&self) -> Option<Instant> {
         let total = self.limits.total.map(|total| self.begun + total);
         let idle = self.limits.idle.map(|idle| (self.looked + Self::period(idle)).min(self.moved + idle));
         [total, idle].into_iter().flatten().min()

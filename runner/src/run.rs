@@ -77,7 +77,7 @@ pub fn back_up(cli: &Cli, checked: &Checked) -> ExitCode {
 /// The lock and the backup directory, or why there will be no run.
 fn prepare(config: &Config) -> Result<(Lock, Base), RunRefused> {
     let lock = Lock::take(&config.lock_file).map_err(|error| RunRefused {
-        reason: if matches!(error, LockError::Held(_)) { Reason::Locked } else { Reason::Other },
+        reason: if matches!(error, LockError::Held(_)) { Reason::Locked } else { Reason::ConfigInvalid },
         message: ErrorChain(&error).to_string(),
     })?;
     let base = Base::open(&config.backup_base).map_err(|error| RunRefused {

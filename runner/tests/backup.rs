@@ -260,3 +260,28 @@ fn an_unreadable_file_is_a_warning_and_an_unreadable_source_a_failure() {
     assert_eq!(site.backup(&["--host", "h"]).code, 3);
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
 }
+
+#[test]
+fn on_a_terminal_there_are_bars_and_colours_and_a_table() {
+    let site = Site::new();
+    let source = site.source("src", &[("big", &"x".repeat(300_000))]);
+    site.configure("", &host("h", "rsync_options: --bwlimit=200", &source));
+    let on_terminal = |no_colour: bool| {
+        let program = env!("CARGO_BIN_EXE_backup-runner");
+        let line = format!("{program} --config {} --backup", site.path("backup.yaml").display());
+        let mut script = std::process::Command::new("script");
+        script.args(["--quiet", "--return", "--command", &line, "/dev/null"]).env_remove("NO_COLOR");
+        if no_colour {
+            script.env("NO_COLOR", "1");
+        }
+        backup_testkit::process::run(&mut script)
+    };
+    let shown = on_terminal(false);
+    assert_eq!(shown.code, 0, "{shown:?}");
+    for expected in ["100%", "\u{1b}[32m", "transferred  deleted"] {
+        assert!(shown.stdout.contains(expected), "{expected}: {}", shown.stdout);
+    }
+    assert!(!on_terminal(true).stdout.contains("\u{1b}[32m"));
+    let piped = site.backup(&[]).stdout;
+    assert!(piped.contains("h ") && !piped.contains('\u{1b}'), "{piped}");
+}

@@ -88,7 +88,7 @@ fn no_rsync_outlives_a_killed_runner_and_no_second_run_overlaps_it() {
     run.wait();
     // Until the last rsync is gone the lock is held; from then on it is free, without any cleaning up.
     wait::until("the lock", || (site.backup(&["--host", "nobody"]).code == 2).then_some(()));
-    wait::until("the end of rsync", || (processes_in(&site.base()) == 0).then_some(()));
+    wait::until("the end of rsync", || (processes_in(&site.path("")) == 0).then_some(()));
     let free = process::run(Command::new("flock").arg("-n").arg(site.path("lock")).arg("true"));
     assert_eq!(free.code, 0);
     assert_eq!(site.types(), ["run_started", "path_started"], "a run without an end is found by its reader");
@@ -109,6 +109,7 @@ fn the_lock_is_held_as_long_as_an_rsync_lives() {
         process::run(Command::new("kill").args(["-s", "KILL", &process]));
     }
     assert_eq!(second.code, 11, "{second:?}");
+    wait::until("the end of rsync", || (processes_in(&site.path("")) == 0).then_some(()));
 }
 
 fn rsyncs_in(folder: &Path) -> Vec<String> {
@@ -140,7 +141,7 @@ fn a_peer_that_says_nothing_is_given_up() {
     let sshd = Sshd::start(&site.path("."));
     let source = site.source("src", &[("f", "1")]);
     let mute = site.path("mute");
-    fs::write(&mute, "#!/bin/sh\nexec sleep 1000\n").unwrap();
+    fs::write(&mute, "#!/bin/sh\nexec cat >/dev/null\n").unwrap();
     fs::set_permissions(&mute, fs::Permissions::from_mode(0o755)).unwrap();
     let keys = format!("{}\n    rsync_path: {}\n    io_timeout: 1", sshd.host_keys(), mute.display());
     site.configure("", &host("h", &keys, &source));
@@ -190,6 +191,16 @@ fn an_unknown_host_and_a_missing_mode_are_usage_errors() {
     assert!(output.stderr.contains("no such host in the configuration; it has h"), "{}", output.stderr);
     assert_eq!(process::run(&mut site.command(&[])).code, 2);
     assert!(site.records().is_empty());
+}
+
+#[test]
+fn a_lock_file_that_is_none_is_refused() {
+    let (site, _) = slow_site();
+    fs::create_dir(site.path("lock")).unwrap();
+    let output = site.backup(&[]);
+    assert_eq!(output.code, 2, "{output:?}");
+    assert_eq!(refusal(&site), Reason::ConfigInvalid);
+    assert!(output.stdout.contains("is not a regular file of this user"), "{output:?}");
 }
 
 #[test]
