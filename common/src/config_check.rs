@@ -25,10 +25,9 @@ pub fn check(file: &ConfigFile, problems: &mut Problems) -> Config {
     let global = &file.config;
     let lock_file =
         absolute(global.lock_file.as_ref(), "config.lock_file", "/run/backup-runner.lock", problems);
-    if let Some(lock) = global
-        .lock_file
-        .as_ref()
-        .filter(|_| lock_file.starts_with("/tmp") || lock_file.starts_with("/var/tmp"))
+    let everybodys = [Path::new("/tmp"), Path::new("/var/tmp"), Path::new("/dev/shm")];
+    if let Some(lock) = global.lock_file.as_ref()
+        && lock_file.parent().is_some_and(|folder| everybodys.contains(&folder))
     {
         problems.warning(
             lock.line,
