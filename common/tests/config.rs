@@ -197,3 +197,40 @@ proptest! {
         }
     }
 }
+
+const EXAMPLE: &str = include_str!("../../backup.yaml.example");
+
+#[test]
+fn the_example_is_right_as_it_stands_and_with_everything_switched_on() {
+    assert_eq!(checked(EXAMPLE).warnings, []);
+    // A comment that begins without a space is a key; scripts and the rest are only checked here, not run.
+    let everything: String = EXAMPLE.split_inclusive('\n').map(without_mark).collect();
+    let config = checked(&everything).config;
+    assert!(config.require_mount && config.snapshots.is_some());
+    assert_eq!(config.hosts[0].paths[1].rsync_options.last().map(String::as_str), Some("-z"));
+}
+
+/// `  #key: value` as `  key: value`.
+fn without_mark(line: &str) -> String {
+    let key = line.trim_start();
+    match key.strip_prefix('#').filter(|rest| !rest.starts_with([' ', '\n']) || rest.starts_with("  ")) {
+        Some(rest) => format!("{}{rest}", &line[..line.len() - key.len()]),
+        None => line.to_owned(),
+    }
+}
+
+#[test]
+fn the_example_names_every_key() {
+    let source = include_str!("../src/config_file.rs");
+    let keys: Vec<&str> = source
+        .match_indices(['('])
+        .filter_map(|(start, _)| {
+            source[start + 1..].strip_prefix('"')?.split_once("\", problems").map(|(key, _)| key)
+        })
+        .filter(|key| key.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
+        .collect();
+    assert!(keys.len() > 40, "{keys:?}");
+    for key in keys {
+        assert!(EXAMPLE.contains(&format!("{key}:")), "{key} is missing in backup.yaml.example");
+    }
+}
