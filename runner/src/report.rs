@@ -41,7 +41,7 @@ impl Reporter {
     /// Opens the stats log; without it the backup goes on, because a backup is worth more than its record.
     pub fn open(identity: Identity, stats_file: &Path) -> Self {
         let view: Box<dyn View> = if std::io::stdout().is_terminal() {
-            Box::new(terminal::Terminal::new(std::env::var_os("NO_COLOR").is_none()))
+            Box::new(terminal::Terminal::new(wants_colours()))
         } else {
             Box::new(plain::Plain)
         };
@@ -95,4 +95,10 @@ impl Reporter {
     fn complain(&mut self, error: &StatsLogError) {
         self.view.warn(&ErrorChain(error).to_string());
     }
+}
+
+/// The rules of no-color.org, and no colours where the terminal says that it can do nothing.
+fn wants_colours() -> bool {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    set("NO_COLOR").is_none() && set("TERM").is_some_and(|terminal| terminal != "dumb")
 }

@@ -266,22 +266,21 @@ fn on_a_terminal_there_are_bars_and_colours_and_a_table() {
     let site = Site::new();
     let source = site.source("src", &[("big", &"x".repeat(300_000))]);
     site.configure("", &host("h", "rsync_options: --bwlimit=200", &source));
-    let on_terminal = |no_colour: bool| {
+    let on_terminal = |terminal: &str, no_colour: &str| {
         let program = env!("CARGO_BIN_EXE_backup-runner");
         let line = format!("{program} --config {} --backup", site.path("backup.yaml").display());
         let mut script = std::process::Command::new("script");
-        script.args(["--quiet", "--return", "--command", &line, "/dev/null"]).env_remove("NO_COLOR");
-        if no_colour {
-            script.env("NO_COLOR", "1");
-        }
-        backup_testkit::process::run(&mut script)
+        script.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+        backup_testkit::process::run(script.env("TERM", terminal).env("NO_COLOR", no_colour))
     };
-    let shown = on_terminal(false);
+    let shown = on_terminal("xterm", "");
     assert_eq!(shown.code, 0, "{shown:?}");
     for expected in ["100%", "\u{1b}[32m", "transferred  deleted"] {
         assert!(shown.stdout.contains(expected), "{expected}: {}", shown.stdout);
     }
-    assert!(!on_terminal(true).stdout.contains("\u{1b}[32m"));
+    assert!(!on_terminal("xterm", "1").stdout.contains("\u{1b}[32m"));
+    let dumb = on_terminal("dumb", "").stdout;
+    assert!(dumb.contains(": started") && !dumb.contains('\u{1b}'), "{dumb}");
     let piped = site.backup(&[]).stdout;
     assert!(piped.contains("h ") && !piped.contains('\u{1b}'), "{piped}");
 }

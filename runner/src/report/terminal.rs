@@ -61,6 +61,8 @@ impl Terminal {
 impl View for Terminal {
     fn record(&mut self, body: &Body) {
         let status = match body {
+            // A terminal without cursor movements (TERM=dumb) shows no bars.
+            Body::PathStarted(_) if self.bars.is_hidden() => None,
             Body::PathStarted(path) => {
                 // The bar says it.
                 self.begin_bar(&path.host, &path.path);
