@@ -237,9 +237,8 @@ fn an_unreadable_file_is_a_warning_and_an_unreadable_source_a_failure() {
     site.configure("", &(host("h", &keys, &source) + &host("shut", &keys, &closed)));
     assert_eq!(site.backup(&["--host", "h"]).code, 0);
     fs::remove_file(source.join("old")).unwrap();
+    fs::write(source.join("secret"), "changed").unwrap();
     fs::set_permissions(source.join("secret"), fs::Permissions::from_mode(0o0)).unwrap();
-    fs::write(source.join("secret"), "changed").ok();
-    fs::write(source.join("secret"), "changed again").ok();
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o0)).unwrap();
 
     assert_eq!(site.backup(&[]).code, 10);
