@@ -182,7 +182,12 @@ impl Builder<'_> {
             None => self.root = Some(node),
             Some(Content::Sequence(items)) => items.push(node),
             Some(Content::Mapping(mapping)) => match mapping.key.take() {
-                Some(key) => mapping.insert(key, node, self.problems),
+                Some(key) => {
+                    if let Some(repeated) = mapping.insert(key, node) {
+                        let path = self.path_of(&repeated.key.text);
+                        self.problems.error(repeated.key.line, path, repeated.message());
+                    }
+                }
                 None => match node.value {
                     Value::Scalar { text, .. } => {
                         mapping.key = Some(Key { text, line: node.line });
@@ -212,29 +217,59 @@ impl Builder<'_> {
         entries
     }
 
+    /// The path of a key in the innermost block, such as `hosts.server1`.
+    fn path_of(&self, key: &str) -> String {
+        let mut path = String::new();
+        for open in &self.open {
+            match &open.content {
+                Content::Sequence(items) => path.extend(["[", &items.len().to_string(), "]"]),
+                Content::Mapping(mapping) => {
+                    let part = mapping.key.as_ref().map_or(key, |pending| &pending.text);
+                    if !path.is_empty() {
+                        path.push('.');
+                    }
+                    path += part;
+                }
+            }
+        }
+        path
+    }
+
     fn refuse(&mut self, line: usize, message: &str) -> Option<()> {
         self.problems.error(line, "", message);
         None
     }
 }
 
+/// A key that stands in a block for the second time.
+struct Repeated {
+    key: Key,
+    first_line: usize,
+}
+
+impl Repeated {
+    fn message(&self) -> String {
+        let first = self.first_line;
+        format!(
+            "stands here for the second time; the first is on line {first}, and only one of them would count"
+        )
+    }
+}
+
 impl OpenMapping {
-    fn insert(&mut self, key: Key, node: Node, problems: &mut Problems) {
+    fn insert(&mut self, key: Key, node: Node) -> Option<Repeated> {
         if key.text == "<<" {
             match node.value {
                 Value::Sequence(items) => self.merged.extend(items),
                 _ => self.merged.push(node),
             }
-        } else if let Some(first) = self.lines.get(&key.text) {
-            problems.error(
-                key.line,
-                key.text,
-                format!("stands here for the second time; the first is on line {first}, and only one of them would count"),
-            );
+        } else if let Some(&first_line) = self.lines.get(&key.text) {
+            return Some(Repeated { key, first_line });
         } else {
             self.lines.insert(key.text.clone(), key.line);
             self.entries.push((key, node));
         }
+        None
     }
 }
 
@@ -275,9 +310,15 @@ mod tests {
         assert_eq!(
             found,
             [
-                "line 4: a: stands here for the second time; the first is on line 2, and only one of them would count"
+                "line 4: hosts.a: stands here for the second time; the first is on line 2, and only one of them would count"
             ]
         );
+    }
+
+    #[test]
+    fn a_duplicate_key_has_its_whole_path() {
+        let found = errors("h:\n  paths:\n  - {path: /a}\n  - {path: /b, path: /c}\n");
+        assert!(found[0].starts_with("line 4: h.paths[1].path: stands here"), "{found:?}");
     }
 
     #[test]

@@ -108,7 +108,7 @@ fn all_problems_are_reported_together_with_key_line_and_nearest_key() {
             "line 3: config.parallel: expected a whole number, found \"many\"",
             "line 7: hosts.server1.ssh_prot: unknown key; did you mean ssh_port?",
             "line 11: hosts.server1.paths[1]: path is missing: say which directory to back up",
-            "line 12: server1: stands here for the second time; the first is on line 5, and only one of them would count",
+            "line 12: hosts.server1: stands here for the second time; the first is on line 5, and only one of them would count",
             "line 14: snapshot: unknown key; did you mean snapshots?",
         ]
     );
