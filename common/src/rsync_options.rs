@@ -213,6 +213,10 @@ fn check_short<'a>(
 ) -> Result<(), OptionError> {
     let mut cluster = String::from("-");
     for (index, letter) in letters.char_indices() {
+        // Anything else is no option of rsync's; a second - would even become the end of all options.
+        if !letter.is_ascii_alphanumeric() && letter != '@' {
+            return Err(OptionError::Operand(option.to_owned()));
+        }
         let flag = format!("-{letter}");
         refuse(&flag)?;
         if SHORT_WITH_VALUE.contains(letter) {
@@ -224,7 +228,13 @@ fn check_short<'a>(
             if cluster.len() > 1 {
                 kept.push(cluster);
             }
-            kept.push(format!("{flag}{value}"));
+            if value.is_empty() {
+                // Without anything behind it, the option would take the next one for its value.
+                return Err(OptionError::NoValue(flag));
+            }
+            // popt drops one `=` between a letter and its value.
+            let separator = if value.starts_with('=') { "=" } else { "" };
+            kept.push(format!("{flag}{separator}{value}"));
             return Ok(());
         }
         match letter {
@@ -316,7 +326,10 @@ mod tests {
         assert!(checked("/etc").expect_err("operand").contains("not an option"));
         assert!(checked("-- /etc").expect_err("end of options").contains("not an option"));
         assert!(checked("-").is_err());
+        assert!(checked("-v- /etc").is_err(), "must not become the end of the options");
         assert!(checked("--exclude").expect_err("value").contains("needs a value"));
+        assert!(checked("-f '' --exclude=x").expect_err("an empty value").contains("needs a value"));
+        assert_eq!(checked("-f==x"), Ok(vec!["-f==x".to_owned()]));
         assert!(checked("'a").expect_err("quotes").contains("quote"));
         assert_eq!(checked("-K --rsh=x").expect_err("both").matches("is refused").count(), 2);
     }
