@@ -60,6 +60,9 @@ pub struct Outcome {
     pub reason: Reason,
 }
 
+/// A host of which nothing came back.
+const LOST: Outcome = Outcome { status: Status::Failed, reason: Reason::Other };
+
 impl Session<'_> {
     fn tell(&self, body: Body) {
         // The receiver outlives all threads; without it nobody is left to be told.
@@ -89,7 +92,9 @@ pub fn all(plan: &Plan<'_>, session: Session<'_>, parallel: NonZeroUsize) -> io:
     for outcome in outcomes.iter().flat_map(|host| &host.paths) {
         *paths.entry(outcome.status).or_insert(0) += 1;
     }
-    let hosts: Vec<Outcome> = outcomes.iter().map(|host| host.outcome).collect();
+    let mut hosts: Vec<Outcome> = outcomes.iter().map(|host| host.outcome).collect();
+    // A thread that broke off takes its hosts along; they must not be missing in silence.
+    hosts.resize(plan.hosts.len(), LOST);
     let worst = worst(&hosts, session.stop.signal().is_some());
     Ok(RunFinished {
         status: worst.status,

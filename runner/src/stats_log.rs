@@ -97,6 +97,10 @@ fn last_byte(file: &OwnedFd) -> io::Result<Option<u8>> {
 /// The file count last seen of each host and path, from the end of the log; an unreadable log knows none.
 pub fn file_counts(path: &Path) -> HashMap<(String, String), u64> {
     let mut counts = HashMap::new();
+    // To open a pipe would wait for its writer.
+    if !path.is_file() {
+        return counts;
+    }
     let Ok(mut file) = File::open(path) else { return counts };
     let size = file.metadata().map_or(0, |found| found.len());
     if file.seek(SeekFrom::Start(size.saturating_sub(LOOK_BACK_BYTES))).is_err() {
