@@ -1,93 +1,109 @@
 //! Edge: the listener. It serves what was published last and never waits for anything else.
 
+pub mod auth;
+pub mod connections;
+pub mod front;
 pub mod negotiation;
+pub mod rate_limit;
 pub mod routes;
+pub mod sockets;
+pub mod tls;
+pub mod web_config;
 
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backup_common::error_chain::ErrorChain;
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{self, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tracing::{debug, info, warn};
+use tokio_io_timeout::TimeoutStream;
+use tokio_rustls::TlsAcceptor;
+use tracing::{debug, warn};
 
 use crate::outputs::scrape::Scrape;
+use auth::{Authenticator, Verdict};
+use connections::{Connections, Seat};
+use front::{Admission, Front, Source};
 use routes::Site;
 
-/// Connections that are served at a time; further ones wait in the kernel's queue.
+/// Connections that are held at a time; see [`connections`] for what happens to the next one.
 const CONNECTIONS: usize = 64;
-/// Longest time for the head of a request, and longest rest between two.
+/// Longest time for the head of a request or a TLS handshake, and longest rest between two requests.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest head of a request, in bytes; a longer one is answered with 431.
 const HEADER_BYTES: usize = 16 * 1024;
-/// Longest life of a connection, so that a client that never reads gives its place back.
+/// Longest time in which a client takes none of its answer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest life of a connection, so that a client that reads a byte now and then gives its place back.
 const CONNECTION_LIFE: Duration = Duration::from_secs(60);
 /// Longest time for an answer that is under way when the connection has to end.
 const GRACE: Duration = Duration::from_secs(3);
 /// Rest after a failed accept: with no descriptor left, the next one would fail at once.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
-/// Why there is no listener.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}")]
-pub struct ListenError {
-    address: String,
-    source: io::Error,
-}
-
-/// What every connection needs.
+/// What every connection needs; a clone is cheap.
 #[derive(Clone)]
 pub struct Server {
-    /// What was published last.
-    pub scrapes: watch::Receiver<Arc<Scrape>>,
-    /// What is served where.
-    pub site: Arc<Site>,
-    /// Turns true when the program ends.
-    pub stop: watch::Receiver<bool>,
+    scrapes: watch::Receiver<Arc<Scrape>>,
+    site: Arc<Site>,
+    stop: watch::Receiver<bool>,
+    web: Arc<Source>,
+    authenticator: Arc<Authenticator>,
+    connections: Arc<Connections>,
+    requests: Option<Arc<Semaphore>>,
 }
 
-/// Binds an address such as `127.0.0.1:9100`, `[::1]:9100`, `localhost:9100`, or `:9100` for all
-/// addresses of the machine.
-pub async fn listen(address: &str) -> Result<TcpListener, ListenError> {
-    let bound = match address.strip_prefix(':') {
-        // One socket for both families, see ipv6(7); a machine without IPv6 has only the other.
-        Some(port) => match TcpListener::bind(format!("[::]:{port}")).await {
-            Ok(listener) => Ok(listener),
-            Err(_) => TcpListener::bind(format!("0.0.0.0:{port}")).await,
-        },
-        None => TcpListener::bind(address).await,
-    };
-    let listener = bound.map_err(|source| ListenError { address: address.to_owned(), source })?;
-    if let Ok(local) = listener.local_addr() {
-        info!(address = %local, "listening");
+impl Server {
+    /// A server of what is published last in `scrapes`, until `stop` turns true.
+    ///
+    /// `max_requests` are answered at a time, 0 is no limit; the error is that the system has no random bytes.
+    pub fn new(
+        scrapes: watch::Receiver<Arc<Scrape>>,
+        site: Site,
+        web: Source,
+        max_requests: usize,
+        stop: watch::Receiver<bool>,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            scrapes,
+            site: Arc::new(site),
+            stop,
+            web: Arc::new(web),
+            authenticator: Arc::new(Authenticator::new()?),
+            connections: Connections::new(CONNECTIONS),
+            requests: (max_requests > 0).then(|| Arc::new(Semaphore::new(max_requests))),
+        })
     }
-    Ok(listener)
 }
 
 /// Serves until it is told to stop; what is under way then may still end.
 pub async fn serve(listener: TcpListener, server: Server) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
     let mut stop = server.stop.clone();
     loop {
         let accepted = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => break,
-            accepted = accept(&listener, &places) => accepted,
+            accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer, place)) => {
-                let server = server.clone();
-                connections.spawn(async move {
-                    connection(stream, peer, server).await;
-                    drop(place);
-                });
+            Ok((stream, peer)) => {
+                let seat = tokio::select! {
+                    _ = stop.wait_for(|stop| *stop) => break,
+                    seat = server.connections.seat() => seat,
+                };
+                connections.spawn(connection(stream, peer, seat, server.clone()));
             }
             // Every cause passes: a peer that hung up, no descriptor or no memory left. See accept(2).
             Err(error) => {
@@ -100,19 +116,38 @@ pub async fn serve(listener: TcpListener, server: Server) {
     connections.join_all().await;
 }
 
-type Accepted = (TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit);
-
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> io::Result<Accepted> {
-    let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, peer) = listener.accept().await?;
-    Ok((stream, peer, place))
+/// One connection, in the clear or after a TLS handshake.
+async fn connection(stream: TcpStream, peer: SocketAddr, seat: Seat, server: Server) {
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_TIMEOUT));
+    let stream = Box::pin(stream);
+    let Some(tls) = server.web.current().tls else {
+        return requests(stream, peer, &seat, server, None).await;
+    };
+    let handshake = tokio::time::timeout(HEADER_TIMEOUT, TlsAcceptor::from(tls.server).accept(stream));
+    let shaken = tokio::select! {
+        shaken = handshake => shaken,
+        () = seat.taken_away() => return,
+    };
+    match shaken {
+        Ok(Ok(stream)) => requests(stream, peer, &seat, server, Some(tls.admission)).await,
+        Ok(Err(error)) => debug!(%peer, error = %ErrorChain(&error), "TLS handshake failed"),
+        Err(_) => debug!(%peer, "TLS handshake took too long"),
+    }
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, mut server: Server) {
+/// The requests of a connection, one after the other.
+async fn requests<S>(stream: S, peer: SocketAddr, seat: &Seat, server: Server, admitted: Option<Admission>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let service = service_fn(|request| {
-        let scrape = Arc::clone(&server.scrapes.borrow());
-        let response = routes::respond(&request, &scrape, &server.site);
-        async move { Ok::<_, Infallible>(response) }
+        let serving = seat.serving();
+        let (server, admitted) = (&server, admitted.as_ref());
+        async move {
+            let response = answer(&request, server, admitted).await;
+            Ok::<_, Infallible>(response.map(|body| routes::Tracked::new(body, serving)))
+        }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -120,9 +155,14 @@ async fn connection(stream: TcpStream, peer: SocketAddr, mut server: Server) {
         .max_buf_size(HEADER_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     let mut serving = std::pin::pin!(serving);
+    let mut stop = server.stop.clone();
     let result = tokio::select! {
         result = serving.as_mut() => result,
-        () = ended(&mut server.stop) => {
+        () = seat.taken_away() => {
+            debug!(%peer, "connection closed to make room");
+            return;
+        }
+        () = ended(&mut stop) => {
             serving.as_mut().graceful_shutdown();
             tokio::time::timeout(GRACE, serving).await.unwrap_or(Ok(()))
         }
@@ -136,4 +176,48 @@ async fn connection(stream: TcpStream, peer: SocketAddr, mut server: Server) {
 async fn ended(stop: &mut watch::Receiver<bool>) {
     let stopped = stop.wait_for(|stop| *stop);
     let _ = tokio::time::timeout(CONNECTION_LIFE, stopped).await;
+}
+
+/// What stands before the pages, in the order of exporter-toolkit: the file, the rate, the user.
+async fn answer(
+    request: &Request<Incoming>,
+    server: &Server,
+    admitted: Option<&Admission>,
+) -> Response<Full<Bytes>> {
+    let Some(front) = server.web.current().front else {
+        return routes::plain(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "The web configuration has errors; see the log.\n",
+        );
+    };
+    let mut response = if front.tls.as_ref().map(|tls| &tls.admission) != admitted {
+        // The connection began under other rules, perhaps before there was TLS at all.
+        routes::last(StatusCode::MISDIRECTED_REQUEST, "The web configuration has changed; connect again.\n")
+    } else if !front.within_rate(Instant::now()) {
+        routes::plain(StatusCode::TOO_MANY_REQUESTS, "Too many requests.\n")
+    } else {
+        authenticated(request, server, &front).await
+    };
+    for (name, value) in &front.config.headers {
+        response.headers_mut().insert(name, value.clone());
+    }
+    response
+}
+
+async fn authenticated(request: &Request<Incoming>, server: &Server, front: &Front) -> Response<Full<Bytes>> {
+    let given = request.headers().get(header::AUTHORIZATION);
+    match server.authenticator.check(&front.config.users, given).await {
+        Verdict::Allowed => {}
+        Verdict::Denied => {
+            let mut response = routes::plain(StatusCode::UNAUTHORIZED, "A user and a password are needed.\n");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic"));
+            return response;
+        }
+        Verdict::Busy => return routes::busy("Too many passwords are being checked; try again later.\n"),
+    }
+    let Ok(_turn) = server.requests.as_ref().map(|requests| requests.try_acquire()).transpose() else {
+        return routes::busy("Too many requests at a time; try again later.\n");
+    };
+    let scrape = Arc::clone(&server.scrapes.borrow());
+    routes::respond(request, &scrape, &server.site)
 }

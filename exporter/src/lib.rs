@@ -22,6 +22,7 @@ pub mod event;
 pub mod http;
 pub mod inputs;
 pub mod log;
+pub mod notify;
 pub mod outputs;
 pub mod serve;
 pub mod state;

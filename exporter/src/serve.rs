@@ -14,10 +14,13 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::event::{Event, Listing};
+use crate::http::front::{Source, WebConfigError};
 use crate::http::routes::Site;
-use crate::http::{self, ListenError, Server};
+use crate::http::sockets::{self, ListenError};
+use crate::http::{self, Server};
 use crate::inputs;
 use crate::inputs::config::ConfigError;
+use crate::notify::{self, Watchdog};
 use crate::outputs::scrape::Scrape;
 use crate::state::State;
 
@@ -33,6 +36,12 @@ pub struct Options {
     pub stats_file: Option<PathBuf>,
     /// Addresses to listen on.
     pub listen_addresses: Vec<String>,
+    /// Listen on the sockets from systemd instead.
+    pub systemd_socket: bool,
+    /// TLS, users and headers, in the format of exporter-toolkit.
+    pub web_config_file: Option<PathBuf>,
+    /// Requests that are answered at a time; 0 is no limit.
+    pub max_requests: usize,
     /// What is served where.
     pub site: Site,
 }
@@ -46,6 +55,9 @@ pub enum ServeError {
     /// An address is not to be had.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The web configuration can not be used.
+    #[error(transparent)]
+    Web(#[from] WebConfigError),
     /// The system refuses a thread or a signal handler.
     #[error("cannot start the exporter")]
     System(#[from] io::Error),
@@ -66,8 +78,13 @@ pub async fn run(options: Options) -> Result<(), ServeError> {
     let (published, scrapes) = watch::channel(Arc::new(Scrape::new(state.clone())));
 
     let (stop, stopped) = watch::channel(false);
-    let server = Server { scrapes, site: Arc::new(options.site), stop: stopped };
-    let listeners = listen(&options.listen_addresses).await?;
+    let web = options.web_config_file.as_deref().map_or_else(|| Ok(Source::none()), Source::open)?;
+    let server = Server::new(scrapes, options.site, web, options.max_requests, stopped)?;
+    let listeners = if options.systemd_socket {
+        sockets::inherited()?
+    } else {
+        listen(&options.listen_addresses).await?
+    };
     let mut servers: JoinSet<()> =
         listeners.into_iter().map(|listener| http::serve(listener, server.clone())).collect();
 
@@ -75,10 +92,16 @@ pub async fn run(options: Options) -> Result<(), ServeError> {
     let log = options.stats_file.unwrap_or(config.stats_file);
     thread::Builder::new().name("stats".to_owned()).spawn(move || inputs::stats::run(&log, &sender))?;
 
+    let mut watchdog = Watchdog::from_environment();
+    let mut ready = false;
     loop {
         let batch = tokio::select! {
             received = events.recv() => received.ok_or(ServeError::Input)?,
             _ = signals.hangup.recv() => vec![reload(&options.config_file)],
+            () = watchdog.due() => {
+                watchdog.feed();
+                continue;
+            }
             _ = signals.interrupt.recv() => break,
             _ = signals.terminate.recv() => break,
         };
@@ -88,10 +111,15 @@ pub async fn run(options: Options) -> Result<(), ServeError> {
         // A log that is read for the first time is shown when it is read, and a burst when it is over.
         if state.has_caught_up() && events.is_empty() {
             published.send_replace(Arc::new(Scrape::new(state.clone())));
+            if !ready {
+                ready = true;
+                notify::ready();
+            }
         }
     }
 
     info!("ending");
+    notify::stopping();
     stop.send_replace(true);
     while servers.join_next().await.is_some() {}
     Ok(())
@@ -100,7 +128,7 @@ pub async fn run(options: Options) -> Result<(), ServeError> {
 async fn listen(addresses: &[String]) -> Result<Vec<TcpListener>, ListenError> {
     let mut listeners = Vec::with_capacity(addresses.len());
     for address in addresses {
-        listeners.push(http::listen(address).await?);
+        listeners.push(sockets::listen(address).await?);
     }
     Ok(listeners)
 }

@@ -20,11 +20,16 @@ pub type Labels = BTreeMap<String, String>;
 impl Prometheus {
     /// Starts one that scrapes `target` each second and keeps its data below `directory`.
     pub fn scraping(target: &str, directory: &Path) -> Self {
+        Self::configured(
+            &format!("- {{job_name: backup, static_configs: [{{targets: ['{target}']}}]}}\n"),
+            directory,
+        )
+    }
+
+    /// Starts one with the items of `scrape_configs`, each second.
+    pub fn configured(scrape_configs: &str, directory: &Path) -> Self {
         let config = directory.join("prometheus.yml");
-        let text = format!(
-            "global: {{scrape_interval: 1s}}\nscrape_configs:\n\
-             - {{job_name: backup, static_configs: [{{targets: ['{target}']}}]}}\n"
-        );
+        let text = format!("global: {{scrape_interval: 1s}}\nscrape_configs:\n{scrape_configs}");
         fs::write(&config, text).unwrap();
         let address = format!("127.0.0.1:{}", process::free_port());
         let log = File::create(directory.join("prometheus.log")).unwrap();

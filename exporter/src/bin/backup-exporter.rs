@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use backup_common::error_chain::ErrorChain;
 use backup_exporter::cli::Cli;
+use backup_exporter::http::front::Source;
 use backup_exporter::http::routes::Site;
 use backup_exporter::inputs::config;
 use backup_exporter::log;
@@ -19,7 +20,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("backup-exporter: {}", ErrorChain(&error));
-            ExitCode::from(if matches!(error, ServeError::Config(_)) { 2 } else { 1 })
+            ExitCode::from(if matches!(error, ServeError::Config(_) | ServeError::Web(_)) { 2 } else { 1 })
         }
     }
 }
@@ -30,6 +31,10 @@ fn check(cli: &Cli) -> Result<(), ServeError> {
         println!("warning: {warning}");
     }
     println!("{} is good", cli.config_file.display());
+    if let Some(file) = &cli.web_config_file {
+        Source::open(file)?;
+        println!("{} is good", file.display());
+    }
     Ok(())
 }
 
@@ -40,6 +45,9 @@ fn serve(cli: Cli) -> Result<(), ServeError> {
         config_file: cli.config_file,
         stats_file: cli.stats_file,
         listen_addresses: cli.listen_addresses,
+        systemd_socket: cli.systemd_socket,
+        web_config_file: cli.web_config_file,
+        max_requests: cli.max_requests,
         site: Site { telemetry_path: cli.telemetry_path },
     }))
 }

@@ -1,10 +1,14 @@
 //! Pure: a request's head and what was published last into a response.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use http_body_util::Full;
-use hyper::body::Bytes;
+use hyper::body::{Body, Bytes, Frame, SizeHint};
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
+use super::connections::Serving;
 use super::negotiation;
 use crate::outputs::scrape::Scrape;
 
@@ -59,8 +63,23 @@ fn not_ready() -> Response<Full<Bytes>> {
     plain(StatusCode::SERVICE_UNAVAILABLE, "Not ready yet: the stats log is still being read.\n")
 }
 
-fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
+/// A line of text with a status.
+pub fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
     answer(status, PLAIN, text)
+}
+
+/// A line of text, and the connection ends after it.
+pub fn last(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
+    let mut response = plain(status, text);
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// There is too much to do right now.
+pub fn busy(text: &'static str) -> Response<Full<Bytes>> {
+    let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, text);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
 }
 
 fn answer(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
@@ -70,6 +89,39 @@ fn answer(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Res
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// A body during which its connection counts as being served.
+pub struct Tracked {
+    body: Full<Bytes>,
+    _serving: Serving,
+}
+
+impl Tracked {
+    /// Ends `serving` when the body is dropped.
+    pub fn new(body: Full<Bytes>, serving: Serving) -> Self {
+        Self { body, _serving: serving }
+    }
+}
+
+impl Body for Tracked {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 fn landing_page(site: &Site) -> String {

@@ -81,6 +81,15 @@ impl Home {
 
     /// The same for a command that ends up as [`Self::command`].
     pub fn start_with(&self, command: &mut Command) -> Exporter {
+        let exporter = self.listening(command);
+        wait::until("the exporter to be ready", || {
+            exporter.get("/-/ready").filter(|answer| answer.status == 200)
+        });
+        exporter
+    }
+
+    /// Starts it and waits until it listens.
+    pub fn listening(&self, command: &mut Command) -> Exporter {
         let log = self.path().join("exporter.log");
         let process = Running::start(command.stderr(File::create(&log).unwrap()));
         let address = wait::until("the exporter to listen", || {
@@ -88,11 +97,7 @@ impl Home {
             let (_, rest) = text.split_once("msg=listening address=")?;
             Some(rest.split_once('\n')?.0.to_owned())
         });
-        let exporter = Exporter { process, address, log };
-        wait::until("the exporter to be ready", || {
-            exporter.get("/-/ready").filter(|answer| answer.status == 200)
-        });
-        exporter
+        Exporter { process, address, log }
     }
 }
 
