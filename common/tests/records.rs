@@ -65,6 +65,7 @@ fn one_of_each() -> Vec<Record> {
             version: "0.1.0".to_owned(),
             hosts: 1,
             paths: 3,
+            rsync_version: Some("3.5.0".to_owned()),
         }),
         Body::RunRefused(RunRefused {
             reason: Reason::Locked,

@@ -10,6 +10,8 @@ use backup_common::config::{Access, Host, PathJob, SshTarget};
 pub struct Request {
     /// Most files that may be deleted in the destination; `None` is no limit.
     pub max_delete: Option<u64>,
+    /// The local rsync does not escape the names in its remote command line (before 3.2.4).
+    pub secluded: bool,
 }
 
 /// The arguments behind the program's name. The destination is the directory that rsync is started in.
@@ -27,8 +29,11 @@ pub fn arguments(host: &Host, job: &PathJob, request: Request) -> Vec<OsString> 
     }
     arguments.push(format!("--timeout={}", whole_seconds(job.io_timeout)));
     if let Access::Ssh(target) = &host.access {
-        // With secluded arguments no file name passes through the remote shell; see rsync(1) -s.
-        arguments.push("--secluded-args".to_owned());
+        // With secluded arguments no file name passes through the remote shell; see rsync(1) -s. Later versions
+        // escape the names themselves, and rrsync(1), to which a key may be restricted, refuses the option.
+        if request.secluded {
+            arguments.push("--secluded-args".to_owned());
+        }
         arguments.push(format!("--rsh={}", remote_shell(target, host.connect_timeout)));
     }
     // Last, so that the numbers are exact and the output is bounded whatever the user's options say.
@@ -86,7 +91,7 @@ pub fn ssh_arguments(target: &SshTarget, connect_timeout: Duration) -> Vec<Strin
 }
 
 /// The ssh command as rsync's `--rsh` wants it: split at spaces, quotes doubled inside of quotes.
-fn remote_shell(target: &SshTarget, connect_timeout: Duration) -> String {
+pub fn remote_shell(target: &SshTarget, connect_timeout: Duration) -> String {
     let words = ssh_arguments(target, connect_timeout);
     words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")
 }
@@ -109,7 +114,7 @@ fn ownership(preserve: bool) -> &'static [&'static str] {
 }
 
 /// The source with a slash behind it, so that its content lands in the destination itself.
-fn source(access: &Access, path: &str) -> String {
+pub fn source(access: &Access, path: &str) -> String {
     let path = format!("{}/", path.trim_end_matches('/'));
     match access {
         Access::Local => path,
@@ -155,7 +160,7 @@ mod tests {
         let mut out = String::new();
         for host in &config.hosts {
             for job in &host.paths {
-                let request = Request { max_delete: Some(50) };
+                let request = Request { max_delete: Some(50), secluded: false };
                 let words = arguments(host, job, request);
                 let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
                 out.push_str(
