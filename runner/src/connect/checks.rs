@@ -37,6 +37,8 @@ pub struct Finding {
     pub notes: Vec<String>,
     /// Version of its rsync.
     pub rsync: Option<Version>,
+    /// Whether the key runs other commands than rsync's own; none for this machine.
+    pub restricted: Option<bool>,
     /// Each path with what was found.
     pub paths: Vec<(String, Obstacle)>,
 }
@@ -80,6 +82,7 @@ pub fn check(host: &Host, programs: &Programs, stop: BorrowedFd<'_>) -> Finding 
         messages: Vec::new(),
         notes: Vec::new(),
         rsync: None,
+        restricted: None,
         paths: Vec::new(),
     };
     if let Err(obstacle) = look(host, programs, stop, &mut finding) {
@@ -100,7 +103,6 @@ fn look(
         let message = format!("cannot start rsync: {}", Programs::remedy(Program::Rsync));
         return Err(Obstacle::new(Reason::RsyncMissing, message));
     }
-    let mut version_asked = true;
     match host.access.ssh() {
         None => finding.rsync = programs.rsync,
         Some(target) => {
@@ -111,8 +113,11 @@ fn look(
             finding.place = place_on(target, &route);
             finding.notes.extend(reach(host, &route, programs, stop)?.notes(host, programs, stop));
             match remote::version(host, target, stop)? {
-                VersionAnswer::Is(version) => finding.rsync = Some(version),
-                VersionAnswer::Unknown => version_asked = false,
+                VersionAnswer::Is(version) => {
+                    finding.rsync = Some(version);
+                    finding.restricted = Some(false);
+                }
+                VersionAnswer::Unknown => finding.restricted = Some(true),
             }
         }
     }
@@ -122,9 +127,9 @@ fn look(
     if let Some(worst) = worst {
         return Err(Obstacle { reason: worst.reason, messages: Vec::new() });
     }
-    if !version_asked {
+    if finding.restricted == Some(true) {
         finding.notes.push(
-            "the key does not run rsync --version, so it is restricted, and the version there is not known"
+            "rsync --version is not allowed there (a restricted key or a sudo rule), so its version is not known"
                 .to_owned(),
         );
     }
@@ -211,9 +216,15 @@ fn refused(failed: &[(std::net::SocketAddr, Errno)]) -> Obstacle {
     let refusal = failed.iter().any(|(_, error)| *error == Errno::CONNREFUSED);
     let messages = failed
         .iter()
-        .map(|(address, error)| format!("cannot connect to {address}: {}", std::io::Error::from(*error)))
+        .map(|(address, error)| format!("cannot connect to {address}: {}", words(*error)))
         .collect();
     Obstacle { reason: if refusal { Reason::ConnectionRefused } else { Reason::Unreachable }, messages }
+}
+
+/// strerror(3) without the number that std adds.
+fn words(error: Errno) -> String {
+    let text = std::io::Error::from(error).to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
 }
 
 /// Whether neither the first IPv4 nor the first IPv6 address answers a ping.

@@ -3,7 +3,6 @@
 use std::fmt::Write;
 
 use backup_common::reason::Reason;
-use backup_common::status::Status;
 use backup_common::units;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
@@ -44,7 +43,12 @@ fn what(finding: &Finding) -> String {
     }
     let rsync = finding.rsync.map_or_else(|| "rsync".to_owned(), |version| format!("rsync {version}"));
     let paths = units::counted(finding.paths.len().try_into().unwrap_or(u64::MAX), "path");
-    format!("{}, {rsync}, {paths} readable", finding.place)
+    let key = match finding.restricted {
+        Some(true) => ", restricted key",
+        Some(false) => ", the key runs any command",
+        None => "",
+    };
+    format!("{}, {rsync}, {paths} readable{key}", finding.place)
 }
 
 /// Messages, other paths and notes, indented below the host's name; nothing where there are none.
@@ -58,9 +62,6 @@ pub fn details(finding: &Finding) -> String {
     if lines.is_empty() {
         return String::new();
     }
-    if finding.status != Status::Success {
-        lines.push(format!("-> {}", finding.reason.remedy()));
-    }
     let mut out = format!("\n{}:\n", finding.host);
     for line in lines {
         let _ = writeln!(out, "    {line}");
@@ -70,6 +71,8 @@ pub fn details(finding: &Finding) -> String {
 
 #[cfg(test)]
 mod tests {
+    use backup_common::status::Status;
+
     use super::super::Obstacle;
     use super::*;
     use crate::rsync::version::Version;
@@ -83,6 +86,7 @@ mod tests {
             messages: Vec::new(),
             notes: Vec::new(),
             rsync: Some(Version(3, 2, 7)),
+            restricted: None,
             paths: vec![("/etc".to_owned(), Obstacle { reason, messages: vec!["seen".to_owned()] })],
         }
     }
@@ -99,7 +103,7 @@ mod tests {
             " host      state    reason          what\n \
              web       success  ok              backup@web:22, rsync 3.2.7, 1 path readable\n \
              database  failed   source_missing  /etc: The source directory is not there. Check path in the config, and that the file system it is on is mounted.\n\n\
-             database:\n    /etc: The source directory is not there. (source_missing)\n        seen\n    -> Check path in the config, and that the file system it is on is mounted.\n"
+             database:\n    /etc: The source directory is not there. (source_missing)\n        seen\n"
         );
         assert!(!text.contains('\u{1b}') && render(&findings, true).contains("\u{1b}[31m"));
     }
