@@ -2,8 +2,7 @@
 //!
 //! Nothing happens without a yes, and a key that has *changed* is never taken: that is for the person to find out.
 
-use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -129,9 +128,13 @@ fn make_folder(private: &Path) -> std::io::Result<()> {
 fn copy_key(target: &SshTarget, public: &Path) -> bool {
     let mut command = Command::new("ssh-copy-id");
     command.args(ssh_keys::copy_arguments(target, public)).envs(ENVIRONMENT);
-    if std::env::var_os("HOME").as_deref().is_none_or(OsStr::is_empty) {
-        // Where it keeps its temporary files.
-        command.envs(ssh_keys::home().map(|home| ("HOME", home)));
+    // It keeps its temporary files in ~/.ssh and does not make that directory.
+    let own = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+    if let Some(home) = own.or_else(ssh_keys::home) {
+        if let Err(error) = make_folder(&home.join(".ssh/x")) {
+            return failed(&format!("cannot make {}/.ssh: {error}", home.display()));
+        }
+        command.env("HOME", home);
     }
     match command.status() {
         Ok(status) if status.success() => true,
