@@ -25,7 +25,7 @@ use backup_common::reason::Reason;
 
 use crate::cli::Cli;
 use crate::console::Console;
-use crate::programs::{self, Programs};
+use crate::programs::{self, Program, Programs};
 use crate::report::wants_colours;
 use crate::stop::Stop;
 use crate::{exit_code, print};
@@ -73,7 +73,7 @@ pub fn verify_hosts(cli: &Cli, config: &Config) -> ExitCode {
         return exit_code::NOTHING.into();
     }
     let console = Console::find(stop.as_fd());
-    let programs = programs::look_and_offer(chosen.iter().copied(), console, stop.as_fd());
+    let programs = programs::look_and_offer(chosen.iter().copied(), console, &Program::ALL, stop.as_fd());
     for complaint in programs.complaints() {
         print::error_line(&format!("warning: {complaint}"));
     }

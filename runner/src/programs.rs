@@ -34,6 +34,9 @@ pub enum Program {
 }
 
 impl Program {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Rsync, Self::Ssh, Self::Ping];
+
     /// Its name on disk.
     pub fn name(self) -> &'static str {
         match self {
@@ -129,20 +132,22 @@ impl Programs {
         true
     }
 
-    /// Whether something is missing.
-    pub fn lacks_any(&self) -> bool {
-        !self.missing.is_empty()
+    fn lacks_one_of(&self, programs: &[Program]) -> bool {
+        programs.iter().any(|program| !self.has(*program))
     }
 }
 
 /// Looks for the programs, and once more after a person let them be installed.
+///
+/// The person is asked when one of `important` is missing: a backup need not wait for an answer about ping.
 pub fn look_and_offer<'a>(
     hosts: impl Iterator<Item = &'a Host> + Clone,
     console: Option<Console<'_>>,
+    important: &[Program],
     stop: BorrowedFd<'_>,
 ) -> Programs {
     let programs = Programs::look(hosts.clone(), stop);
-    if programs.lacks_any() && console.is_some_and(|console| programs.offer(console)) {
+    if programs.lacks_one_of(important) && console.is_some_and(|console| programs.offer(console)) {
         return Programs::look(hosts, stop);
     }
     programs

@@ -103,7 +103,7 @@ fn run(plan: &Plan<'_>, config: &Config, lock: &Lock, base: &Base, reporter: &mu
     };
     let hosts = plan.hosts.iter().map(|planned| planned.host);
     let console = Console::find(stop.as_fd());
-    let programs = programs::look_and_offer(hosts, console, stop.as_fd());
+    let programs = programs::look_and_offer(hosts, console, &[Program::Rsync, Program::Ssh], stop.as_fd());
     if !programs.has(Program::Rsync) {
         let message = format!("cannot find rsync: {}", Programs::remedy(Program::Rsync));
         reporter.tell(Body::RunRefused(RunRefused { reason: Reason::RsyncMissing, message }));

@@ -27,8 +27,13 @@ struct Terminal {
 
 impl Terminal {
     fn start(site: &Site, environment: &[(&str, &Path)]) -> Self {
+        Self::start_by(site, "", environment)
+    }
+
+    /// The same by way of another program.
+    fn start_by(site: &Site, prefix: &str, environment: &[(&str, &Path)]) -> Self {
         let line = format!(
-            "{} --config {} --verify-hosts",
+            "{prefix}{} --config {} --verify-hosts",
             env!("CARGO_BIN_EXE_backup-runner"),
             site.path("backup.yaml").display()
         );
@@ -227,4 +232,47 @@ fn without_a_terminal_there_are_no_questions() {
     assert_eq!(output.code, 10, "{output:?}");
     assert!(output.stdout.contains("host_key_unknown") && !output.stdout.contains("[y/N]"), "{output:?}");
     assert!(!house.site.path("known").exists() && !house.site.path("keys").exists());
+}
+
+/// In a mount namespace of its own, where ping is hidden and the package manager is a stand-in that brings it back:
+/// the real one would change the machine.
+#[test]
+#[ignore = "needs root: hides programs in a mount namespace"]
+fn a_missing_program_is_installed_after_a_yes() {
+    let site = Site::new();
+    let sshd = Sshd::start(&site.path("."));
+    let source = site.source("src", &[("f", "1")]);
+    site.configure("", &host("h", &sshd.host_keys(), &source));
+    let at = |name: &str| site.path(name).display().to_string();
+    fs::write(site.path("os-release"), "ID=linuxmint\nID_LIKE=\"ubuntu debian\"\n").unwrap();
+    fs::write(
+        site.path("apt-get"),
+        format!("#!/bin/sh\necho \"$0 $*\" >>{}\nexec umount /usr/bin/ping\n", at("installed")),
+    )
+    .unwrap();
+    fs::set_permissions(site.path("apt-get"), fs::Permissions::from_mode(0o755)).unwrap();
+    let stage = format!(
+        "set -e\nmount --bind {} /etc/os-release\nmount --bind {} /usr/bin/apt-get\nmount --bind /dev/null /usr/bin/ping\nexec \"$@\"\n",
+        at("os-release"),
+        at("apt-get")
+    );
+    fs::write(site.path("stage"), stage).unwrap();
+    let prefix = format!("unshare --mount sh {} ", at("stage"));
+    let question = "Run apt-get install iputils-ping?";
+
+    let mut terminal = Terminal::start_by(&site, &prefix, &[]);
+    terminal.answer(question, "n");
+    let (code, text) = terminal.end();
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("cannot find ping") && !site.path("installed").exists(), "{text}");
+
+    let mut terminal = Terminal::start_by(&site, &prefix, &[]);
+    terminal.answer(question, "y");
+    let (code, text) = terminal.end();
+    assert_eq!(code, Some(0), "{text}");
+    assert!(!text.contains("cannot find ping"), "{text}");
+    assert_eq!(
+        fs::read_to_string(site.path("installed")).unwrap(),
+        "/usr/bin/apt-get install iputils-ping\n"
+    );
 }

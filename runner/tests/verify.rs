@@ -300,11 +300,11 @@ fn the_record_of_a_run_names_the_rsync_that_made_it() {
     assert_eq!(started.rsync_version.as_deref(), Some(installed_rsync().as_str()));
 }
 
-/// The same command with some programs hidden by an unreadable device in their place, for it alone.
+/// The same command with some programs hidden by a device in their place, for it alone.
 fn without(programs: &[&str], command: &Command) -> Output {
     let hide = "for program; do [ \"$program\" != -- ] || { shift; break; }; \
                 for folder in /usr/local/bin /usr/bin /bin; do \
-                [ ! -e $folder/$program ] || mount --bind /dev/null $folder/$program; done; shift; done; exec \"$@\"";
+                [ ! -f $folder/$program ] || mount --bind /dev/null $folder/$program; done; shift; done; exec \"$@\"";
     let mut hidden = Command::new("unshare");
     hidden.args(["--mount", "sh", "-c", hide, "sh"]).args(programs).arg("--");
     run(hidden.arg(command.get_program()).args(command.get_args()))
