@@ -109,7 +109,7 @@ fn run(plan: &Plan<'_>, config: &Config, lock: &Lock, base: &Base, reporter: &mu
         reporter.tell(Body::RunRefused(RunRefused { reason: Reason::RsyncMissing, message }));
         return exit_code::of_refusal(Reason::RsyncMissing);
     }
-    for warning in programs.complaints().into_iter().chain(programs.rsync.and_then(Version::advice)) {
+    for warning in programs.complaints().into_iter().chain(programs.rsync.and_then(Version::warning)) {
         reporter.warn(&format!("warning: {warning}"));
     }
     reporter.tell(Body::RunStarted(RunStarted {

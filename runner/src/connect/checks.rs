@@ -149,9 +149,10 @@ impl Reached {
     /// What a person should know about the ping of a host that is there.
     fn notes(&self, host: &Host, programs: &Programs, stop: BorrowedFd<'_>) -> Option<String> {
         match self {
-            Self::Indirect => {
-                Some("reached by way of another host, so neither ping nor port was tried".to_owned())
-            }
+            Self::Indirect => Some(
+                "reached by way of a proxy or from an address of its own, so neither ping nor port was tried"
+                    .to_owned(),
+            ),
             Self::Open(addresses) => {
                 let pings = !host.ignore_ping && programs.has(Program::Ping);
                 (pings && is_silent(addresses, stop)).then(|| {

@@ -59,8 +59,11 @@ fn confirm_host_key(host: &Host, target: &SshTarget, finding: &Finding, console:
         Err(error) => return failed(&ErrorChain(&error).to_string()),
     };
     print::line(&format!(
-        "\n{}: the key of {} has never been confirmed. Its fingerprint is\n    {}\nCompare it with the one that the host shows: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",
-        host.name, finding.place, key.fingerprint
+        "\n{}: the key of {} has never been confirmed. Its fingerprint is\n    {}\nCompare it with the one that the host shows: ssh-keygen -lf /etc/ssh/ssh_host_{}_key.pub",
+        host.name,
+        finding.place,
+        key.fingerprint,
+        key.kind()
     ));
     if !console.agrees(&format!("Trust this key and add it to {}?", file.display())) {
         return false;

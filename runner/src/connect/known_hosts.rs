@@ -78,6 +78,11 @@ impl HostKey {
         Ok(Self { lines, fingerprint })
     }
 
+    /// The kind of the key as sshd's files are named, such as `ed25519`.
+    pub fn kind(&self) -> String {
+        self.fingerprint.split(' ').next().unwrap_or_default().to_ascii_lowercase()
+    }
+
     /// Appends exactly this key to a file of known hosts, which is made if it is not there.
     pub fn remember(&self, known_hosts: &Path) -> Result<(), KeyError> {
         append(known_hosts, &self.lines)

@@ -24,7 +24,7 @@ pub struct Route {
     pub port: u16,
     /// Which addresses may be used.
     pub family: Family,
-    /// The connection goes there without a jump host or a proxy.
+    /// The connection goes there without a jump host or a proxy, and from any of our own addresses.
     pub direct: bool,
     /// The first file of known hosts, where a new key belongs.
     pub known_hosts: Option<PathBuf>,
@@ -70,7 +70,7 @@ impl Route {
                 Some("inet6") => Family::V6,
                 _ => Family::Any,
             },
-            direct: !set("proxyjump") && !set("proxycommand"),
+            direct: !["proxyjump", "proxycommand", "bindaddress", "bindinterface"].into_iter().any(set),
             known_hosts: value("userknownhostsfile").and_then(first_file),
         })
     }
@@ -111,6 +111,8 @@ mod tests {
         for (line, direct) in [
             ("proxyjump jump.example.com", false),
             ("proxycommand nc %h %p", false),
+            ("bindaddress 192.0.2.1", false),
+            ("bindinterface eth1", false),
             ("proxyjump none", true),
             ("proxycommand none", true),
         ] {

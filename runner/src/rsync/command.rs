@@ -97,7 +97,7 @@ pub fn remote_shell(target: &SshTarget, connect_timeout: Duration) -> String {
 }
 
 fn quote(word: &str) -> String {
-    if word.chars().any(|c| c.is_whitespace() || matches!(c, '"' | '\'')) {
+    if word.is_empty() || word.chars().any(|c| c.is_whitespace() || matches!(c, '"' | '\'')) {
         format!("'{}'", word.replace('\'', "''"))
     } else {
         word.to_owned()
@@ -152,6 +152,7 @@ mod tests {
     use std::fs;
 
     use backup_common::config::Config;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -189,6 +190,36 @@ mod tests {
         assert_eq!(quote("a b"), "'a b'");
         assert_eq!(quote("it's"), "'it''s'");
         assert_eq!(quote("plain"), "plain");
+    }
+
+    /// How rsync splits `--rsh` (`do_cmd` in its main.c): at spaces, and a doubled quote inside of quotes is one.
+    fn split_as_rsync(command: &str) -> Vec<String> {
+        let mut words = Vec::new();
+        let mut rest = command.chars().peekable();
+        while let Some(first) = rest.peek().copied() {
+            if first == ' ' {
+                rest.next();
+                continue;
+            }
+            let (mut word, mut quote) = (String::new(), None);
+            while let Some(c) = rest.next_if(|c| *c != ' ' || quote.is_some()) {
+                match (c, quote) {
+                    ('\'' | '"', None) => quote = Some(c),
+                    (c, Some(open)) if c == open && rest.next_if_eq(&open).is_none() => quote = None,
+                    _ => word.push(c),
+                }
+            }
+            words.push(word);
+        }
+        words
+    }
+
+    proptest! {
+        #[test]
+        fn no_word_of_the_remote_shell_is_split_or_lost(words in proptest::collection::vec("[ -~äß\t]{0,12}", 0..6)) {
+            let command = words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ");
+            prop_assert_eq!(split_as_rsync(&command), words);
+        }
     }
 
     #[test]

@@ -37,6 +37,13 @@ impl Version {
         self < ESCAPES_NAMES
     }
 
+    /// What is wrong enough to be said in every run.
+    ///
+    /// The later faults are left to `--verify-hosts`: a warning that each run repeats for years is not read any more.
+    pub fn warning(self) -> Option<String> {
+        (self < FIXED_2024).then(|| self.advice()).flatten()
+    }
+
     /// What the person who runs this version on the backup server should know.
     ///
     /// Distributions put the corrections into their own older versions, so the number alone proves nothing.
@@ -89,6 +96,10 @@ mod tests {
         assert!(about(Version(3, 2, 7)).contains("CVE-2024-12084"));
         assert!(about(Version(3, 4, 3)).contains("CVE-2026-53785"));
         assert_eq!(Version(3, 5, 0).advice(), None);
+        assert_eq!(
+            (Version(3, 4, 0).warning(), Version(3, 3, 0).warning()),
+            (None, Version(3, 3, 0).advice())
+        );
         assert!(Version(3, 2, 3).needs_secluded_args() && !Version(3, 2, 4).needs_secluded_args());
     }
 
