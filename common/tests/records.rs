@@ -127,6 +127,14 @@ fn records_of_the_first_version_stay_readable() {
 }
 
 #[test]
+fn a_run_that_says_nothing_of_its_rsync_is_read() {
+    let line = one_of_each()[0].encode().replace(",\"rsync_version\":\"3.5.0\"", "");
+    let record = Record::decode(without_newline(&line)).unwrap();
+    let Body::RunStarted(started) = record.body else { panic!("{record:#?}") };
+    assert_eq!((started.rsync_version, started.version.as_str()), (None, "0.1.0"));
+}
+
+#[test]
 fn a_line_cut_at_any_byte_is_no_record() {
     for record in one_of_each() {
         let line = record.encode();

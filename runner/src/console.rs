@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// Longest answer that is read; a terminal's line is shorter.
 const ANSWER_BYTES: usize = 4096;
@@ -23,6 +23,12 @@ impl<'a> Console<'a> {
     /// Becomes readable when the person has asked for the end.
     pub fn stop(self) -> BorrowedFd<'a> {
         self.stop
+    }
+
+    /// Whether the person has asked for the end.
+    pub fn is_stopped(self) -> bool {
+        let mut watched = [PollFd::from_borrowed_fd(self.stop, PollFlags::IN)];
+        poll(&mut watched, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) == Ok(1)
     }
 
     /// Whether the answer is yes; anything else, an end of input or Ctrl-C is a no.

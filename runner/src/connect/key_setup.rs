@@ -30,6 +30,9 @@ pub fn help(hosts: &[&Host], findings: &mut [Finding], programs: &Programs, cons
     for (host, finding) in hosts.iter().zip(findings) {
         let Some(target) = host.access.ssh() else { continue };
         for _ in 0..STEPS {
+            if console.is_stopped() {
+                return;
+            }
             let helped = match finding.reason {
                 Reason::HostKeyUnknown => confirm_host_key(host, target, finding, console),
                 Reason::AuthFailed => install_key(host, target, console),
