@@ -71,11 +71,9 @@ impl Programs {
         !self.missing.contains(&program)
     }
 
-    /// Whether the remote command line needs `--secluded-args`; so when nothing is known of the local rsync.
-    ///
-    /// Newer versions escape names by themselves, and a key that is restricted to `rrsync` refuses the option.
-    pub fn needs_secluded_args(&self) -> bool {
-        self.rsync.is_none_or(Version::needs_secluded_args)
+    /// Whether the local rsync escapes the names in its remote command line by itself, as far as is known.
+    pub fn escapes_names(&self) -> bool {
+        self.rsync.is_some_and(Version::escapes_names)
     }
 
     /// How a missing program comes here, as the end of a message.

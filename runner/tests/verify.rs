@@ -182,6 +182,19 @@ fn a_key_restricted_to_rrsync_is_enough_to_verify_and_to_back_up() {
 }
 
 #[test]
+fn an_ipv6_address_is_an_address() {
+    let site = Site::new();
+    let sshd = Sshd::start_with(&site.path("."), Setup { address: "::1", ..Setup::default() });
+    let source = site.source("src", &[("f", "1")]);
+    let keys = sshd.host_keys().replace("hostname: ::1", "hostname: '::1'");
+    site.configure("", &host("h", &keys, &source));
+    let output = verify(&site, &[]);
+    assert_eq!(output.code, 0, "{output:?}");
+    assert!(line(&output, "h").contains(&format!("@[::1]:{},", sshd.port())), "{output:?}");
+    assert_eq!(site.backup(&[]).code, 0);
+}
+
+#[test]
 fn a_talkative_login_shell_is_found() {
     let site = Site::new();
     let config = "ForceCommand echo Welcome; sh -c \"$SSH_ORIGINAL_COMMAND\"";

@@ -121,7 +121,7 @@ fn look(
             }
         }
     }
-    let answers = remote::list(host, programs.needs_secluded_args(), stop);
+    let answers = remote::list(host, programs.escapes_names(), stop);
     let worst = answers.iter().find(|answer| answer.reason != Reason::Ok).cloned();
     finding.paths = host.paths.iter().map(|job| job.path.clone()).zip(answers).collect();
     if let Some(worst) = worst {

@@ -52,12 +52,12 @@ pub fn version(host: &Host, target: &SshTarget, stop: BorrowedFd<'_>) -> Result<
 /// Lists every path of the host without what is in it; the answers are in the order of the paths.
 ///
 /// All paths of one `rsync_path` share a session; only when it fails are they asked one by one.
-pub fn list(host: &Host, secluded: bool, stop: BorrowedFd<'_>) -> Vec<Obstacle> {
+pub fn list(host: &Host, escapes_names: bool, stop: BorrowedFd<'_>) -> Vec<Obstacle> {
     let programs: BTreeSet<_> = host.paths.iter().map(|job| job.rsync_path.as_deref()).collect();
     let mut together = Vec::new();
     for program in programs {
         let sources = sources(host, |job| job.rsync_path.as_deref() == program);
-        together.push(run(host, program, What::Directories, &sources, secluded, stop));
+        together.push(run(host, program, What::Directories, &sources, escapes_names, stop));
     }
     let whole_host =
         together.iter().find(|answer| answer.reason != Reason::Ok && !is_about_paths(answer.reason));
@@ -71,10 +71,10 @@ pub fn list(host: &Host, secluded: bool, stop: BorrowedFd<'_>) -> Vec<Obstacle> 
             Obstacle { reason: Reason::Ok, messages: Vec::new() }
         } else {
             let sources = [source(&host.access, &job.path)];
-            run(host, program, What::Directories, &sources, secluded, stop)
+            run(host, program, What::Directories, &sources, escapes_names, stop)
         };
         match &job.require {
-            Some(file) if directory.reason == Reason::Ok => required(host, job, file, secluded, stop),
+            Some(file) if directory.reason == Reason::Ok => required(host, job, file, escapes_names, stop),
             _ => directory,
         }
     });
@@ -85,11 +85,11 @@ fn sources(host: &Host, chosen: impl Fn(&PathJob) -> bool) -> Vec<String> {
     host.paths.iter().filter(|job| chosen(job)).map(|job| source(&host.access, &job.path)).collect()
 }
 
-fn required(host: &Host, job: &PathJob, file: &str, secluded: bool, stop: BorrowedFd<'_>) -> Obstacle {
+fn required(host: &Host, job: &PathJob, file: &str, escapes_names: bool, stop: BorrowedFd<'_>) -> Obstacle {
     let path = format!("{}/{file}", job.path.trim_end_matches('/'));
     // `source` ends in a slash, which would ask for a directory.
     let one = source(&host.access, &path).trim_end_matches('/').to_owned();
-    let mut answer = run(host, job.rsync_path.as_deref(), What::File, &[one], secluded, stop);
+    let mut answer = run(host, job.rsync_path.as_deref(), What::File, &[one], escapes_names, stop);
     if answer.reason != Reason::Ok {
         answer.messages.insert(0, format!("the required file {path} cannot be found"));
     }
@@ -124,10 +124,10 @@ fn run(
     rsync_path: Option<&str>,
     what: What,
     sources: &[String],
-    secluded: bool,
+    escapes_names: bool,
     stop: BorrowedFd<'_>,
 ) -> Obstacle {
-    let arguments = arguments(host, rsync_path, what, sources, secluded);
+    let arguments = arguments(host, rsync_path, what, sources, escapes_names);
     match capture("rsync", &arguments, host.connect_timeout + ANSWER_LIMIT, stop) {
         Ok(captured) => judge(&captured, host.paths.first().map_or("", |job| &job.path)),
         Err(error) => {
@@ -142,7 +142,7 @@ fn arguments(
     rsync_path: Option<&str>,
     what: What,
     sources: &[String],
-    secluded: bool,
+    escapes_names: bool,
 ) -> Vec<String> {
     let mut arguments = vec!["--list-only".to_owned(), "--dirs".to_owned()];
     if what == What::Directories {
@@ -151,7 +151,7 @@ fn arguments(
     arguments.extend(rsync_path.map(|program| format!("--rsync-path={program}")));
     arguments.push(format!("--timeout={}", ANSWER_LIMIT.as_secs()));
     if let Access::Ssh(target) = &host.access {
-        if secluded {
+        if !escapes_names {
             arguments.push("--secluded-args".to_owned());
         }
         arguments.push(format!("--rsh={}", remote_shell(target, host.connect_timeout)));
@@ -185,7 +185,7 @@ mod tests {
         let text = "hosts: {a: {ssh_user: u, hostname: h, rsync_path: sudo rsync, paths: [{path: /x}, {path: '/y z*'}]}}";
         let config = Config::parse(text).expect("the config is right").config;
         let host = &config.hosts[0];
-        let words = arguments(host, Some("sudo rsync"), What::Directories, &sources(host, |_| true), false);
+        let words = arguments(host, Some("sudo rsync"), What::Directories, &sources(host, |_| true), true);
         let shown: Vec<_> = words.iter().filter(|word| !word.starts_with("--rsh=")).collect();
         assert_eq!(
             shown,

@@ -10,8 +10,8 @@ use backup_common::config::{Access, Host, PathJob, SshTarget};
 pub struct Request {
     /// Most files that may be deleted in the destination; `None` is no limit.
     pub max_delete: Option<u64>,
-    /// The local rsync does not escape the names in its remote command line (before 3.2.4).
-    pub secluded: bool,
+    /// The local rsync escapes the names in its remote command line by itself (from 3.2.4 on).
+    pub escapes_names: bool,
 }
 
 /// The arguments behind the program's name. The destination is the directory that rsync is started in.
@@ -29,9 +29,9 @@ pub fn arguments(host: &Host, job: &PathJob, request: Request) -> Vec<OsString> 
     }
     arguments.push(format!("--timeout={}", whole_seconds(job.io_timeout)));
     if let Access::Ssh(target) = &host.access {
-        // With secluded arguments no file name passes through the remote shell; see rsync(1) -s. Later versions
-        // escape the names themselves, and rrsync(1), to which a key may be restricted, refuses the option.
-        if request.secluded {
+        // With secluded arguments no file name passes through the remote shell; see rsync(1) -s. Where they are not
+        // needed they are left out, because rrsync(1), to which a key may be restricted, refuses the option.
+        if !request.escapes_names {
             arguments.push("--secluded-args".to_owned());
         }
         arguments.push(format!("--rsh={}", remote_shell(target, host.connect_timeout)));
@@ -161,7 +161,7 @@ mod tests {
         let mut out = String::new();
         for host in &config.hosts {
             for job in &host.paths {
-                let request = Request { max_delete: Some(50), secluded: false };
+                let request = Request { max_delete: Some(50), ..Request::default() };
                 let words = arguments(host, job, request);
                 let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
                 out.push_str(
@@ -183,6 +183,18 @@ mod tests {
             fs::write(&golden, &found).expect("can write the golden file");
         }
         assert_eq!(found, fs::read_to_string(golden).expect("the golden file is there"));
+    }
+
+    #[test]
+    fn arguments_are_secluded_unless_rsync_escapes_names() {
+        let text = "hosts: {a: {ssh_user: u, paths: [{path: /x}]}}";
+        let config = Config::parse(text).expect("the config is right").config;
+        let secluded = |escapes_names| {
+            let request = Request { escapes_names, ..Request::default() };
+            let words = arguments(&config.hosts[0], &config.hosts[0].paths[0], request);
+            words.iter().any(|word| word == "--secluded-args")
+        };
+        assert!(secluded(false) && !secluded(true));
     }
 
     #[test]

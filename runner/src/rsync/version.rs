@@ -32,9 +32,9 @@ impl Version {
         Some(Self(number()?, number()?, number().unwrap_or(0)))
     }
 
-    /// Whether the names in the remote command line need `--secluded-args` to be safe from the remote shell.
-    pub fn needs_secluded_args(self) -> bool {
-        self < ESCAPES_NAMES
+    /// Whether it escapes the names in its remote command line, so that the remote shell takes them literally.
+    pub fn escapes_names(self) -> bool {
+        self >= ESCAPES_NAMES
     }
 
     /// What is wrong enough to be said in every run.
@@ -100,7 +100,7 @@ mod tests {
             (Version(3, 4, 0).warning(), Version(3, 3, 0).warning()),
             (None, Version(3, 3, 0).advice())
         );
-        assert!(Version(3, 2, 3).needs_secluded_args() && !Version(3, 2, 4).needs_secluded_args());
+        assert!(!Version(3, 2, 3).escapes_names() && Version(3, 2, 4).escapes_names());
     }
 
     proptest! {
