@@ -75,12 +75,14 @@ pub struct RunStarted {
     pub hosts: u64,
     /// Their paths.
     pub paths: u64,
+    /// Version of the rsync on the backup server; records of earlier versions lack it.
+    pub rsync_version: Option<String>,
 }
 
 /// `run_refused`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunRefused {
-    /// `locked`, `config_invalid`, `base_missing` or `no_space`.
+    /// `locked`, `config_invalid`, `base_missing`, `no_space` or `rsync_missing`.
     pub reason: Reason,
     /// In words, with the path that it is about.
     pub message: String,

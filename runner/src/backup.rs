@@ -16,8 +16,11 @@ use backup_common::status::Status;
 use crate::destination::Base;
 use crate::lock::Lock;
 use crate::plan::Plan;
+use crate::programs::Programs;
 use crate::rsync::output::Progress;
 use crate::stop::Stop;
+
+pub use host::status;
 
 /// Enough for a thread that waits for a child and reads its output.
 const STACK_BYTES: usize = 256 * 1024;
@@ -29,6 +32,8 @@ pub struct Session<'a> {
     pub base: &'a Base,
     /// The lock, for rsync to hold as well.
     pub lock: &'a Lock,
+    /// Which programs are there.
+    pub programs: &'a Programs,
     /// Asks for an orderly end.
     pub stop: &'a Stop,
     /// Where everything is told.

@@ -10,13 +10,17 @@ use clap::{ArgGroup, Parser};
 #[command(
     version,
     arg_required_else_help = true,
-    group = ArgGroup::new("mode").required(true).args(["backup", "check_config"]),
+    group = ArgGroup::new("mode").required(true).args(["backup", "verify_hosts", "check_config"]),
     after_help = EXIT_CODES
 )]
 pub struct Cli {
     /// Back up all hosts, or those named with --host.
     #[arg(long)]
     pub backup: bool,
+
+    /// Check that each host can be reached and its paths can be read; on a terminal, help with keys.
+    #[arg(long)]
+    pub verify_hosts: bool,
 
     /// Read the configuration and report all its problems; touch nothing else.
     #[arg(long)]
@@ -42,7 +46,7 @@ Exit codes:
     3  finished with warnings
    10  at least one host or path failed
    11  another run holds the lock
-   12  refused: the backup directory is missing, or there is no space
+   12  refused: the backup directory or rsync is missing, or there is no space
    75  nothing to do
   128+ ended by this signal";
 

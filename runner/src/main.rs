@@ -1,7 +1,10 @@
 //! Pulls files from many hosts with rsync over ssh into one volume: one shot, started by a timer.
 
 mod backup;
+mod capture;
 mod cli;
+mod connect;
+mod console;
 mod destination;
 mod exit_code;
 mod identity;
@@ -9,6 +12,7 @@ mod lock;
 mod plan;
 mod print;
 mod process;
+mod programs;
 mod report;
 mod rsync;
 mod run;
@@ -29,5 +33,11 @@ fn main() -> ExitCode {
             return exit_code::CONFIG.into();
         }
     };
-    if cli.check_config { run::check_config(&config) } else { run::back_up(&cli, &config) }
+    if cli.check_config {
+        run::check_config(&config)
+    } else if cli.verify_hosts {
+        connect::verify_hosts(&cli, &config.config)
+    } else {
+        run::back_up(&cli, &config)
+    }
 }

@@ -17,6 +17,8 @@ use crate::identity::Identity;
 use crate::rsync::output::Progress;
 use crate::stats_log::{StatsLog, StatsLogError};
 
+pub use terminal::paint;
+
 /// The one place from which a run speaks.
 pub struct Reporter {
     identity: Identity,
@@ -98,7 +100,7 @@ impl Reporter {
 }
 
 /// The rules of no-color.org, and no colours where the terminal says that it can do nothing.
-fn wants_colours() -> bool {
+pub fn wants_colours() -> bool {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     set("NO_COLOR").is_none() && set("TERM").is_some_and(|terminal| terminal != "dumb")
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::num::NonZeroUsize;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc;
@@ -14,11 +15,14 @@ use backup_common::record::{Body, RunRefused, RunStarted};
 
 use crate::backup::{self, Session};
 use crate::cli::Cli;
+use crate::console::Console;
 use crate::destination::Base;
 use crate::identity::Identity;
 use crate::lock::{Lock, LockError};
 use crate::plan::{self, Plan};
+use crate::programs::{self, Program, Programs};
 use crate::report::Reporter;
+use crate::rsync::version::Version;
 use crate::stop::Stop;
 use crate::{exit_code, print, stats_log, volume};
 
@@ -97,12 +101,24 @@ fn run(plan: &Plan<'_>, config: &Config, lock: &Lock, base: &Base, reporter: &mu
             return exit_code::REFUSED.into();
         }
     };
+    let hosts = plan.hosts.iter().map(|planned| planned.host);
+    let console = Console::find(stop.as_fd());
+    let programs = programs::look_and_offer(hosts, console, &[Program::Rsync, Program::Ssh], stop.as_fd());
+    if !programs.has(Program::Rsync) {
+        let message = format!("cannot find rsync: {}", Programs::remedy(Program::Rsync));
+        reporter.tell(Body::RunRefused(RunRefused { reason: Reason::RsyncMissing, message }));
+        return exit_code::of_refusal(Reason::RsyncMissing);
+    }
+    for warning in programs.complaints().into_iter().chain(programs.rsync.and_then(Version::warning)) {
+        reporter.warn(&format!("warning: {warning}"));
+    }
     reporter.tell(Body::RunStarted(RunStarted {
         trigger: reporter.trigger(),
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         hosts: plan.hosts.len().try_into().unwrap_or(u64::MAX),
         paths: plan.path_count().try_into().unwrap_or(u64::MAX),
+        rsync_version: programs.rsync.map(|version| version.to_string()),
     }));
     let cores = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let parallel = config.parallel.unwrap_or(cores);
@@ -110,7 +126,11 @@ fn run(plan: &Plan<'_>, config: &Config, lock: &Lock, base: &Base, reporter: &mu
     let outcome = thread::scope(|scope| {
         let work = scope.spawn(|| {
             let happened = happened;
-            backup::all(plan, Session { base, lock, stop: &stop, happened: &happened }, parallel)
+            backup::all(
+                plan,
+                Session { base, lock, programs: &programs, stop: &stop, happened: &happened },
+                parallel,
+            )
         });
         reporter.tell_all(&happenings);
         work.join()

@@ -1,5 +1,6 @@
 //! One host: its paths one after the other, and no second wait for a host that does not answer.
 
+use std::os::fd::AsFd;
 use std::time::Instant;
 
 use backup_common::config::Host;
@@ -9,6 +10,7 @@ use backup_common::status::Status;
 
 use super::path::{self, Attempt};
 use super::{Outcome, Session, count, seconds, worst};
+use crate::connect;
 use crate::plan::{HostPlan, PathPlan};
 
 /// How a host and its paths ended.
@@ -25,6 +27,10 @@ pub fn back_up(planned: &HostPlan<'_>, session: Session<'_>) -> HostOutcome {
     // A reason that holds for the whole host, so that its other paths need not be tried.
     let mut known =
         (!host.enabled).then_some((Reason::Disabled, "the host is switched off (enabled: false)".to_owned()));
+    if known.is_none() && session.stop.signal().is_none() {
+        let obstacle = connect::obstacle(host, session.programs, session.stop.as_fd());
+        known = obstacle.map(|obstacle| (obstacle.reason, obstacle.messages.join("; ")));
+    }
     let mut paths = Vec::with_capacity(planned.paths.len());
     for path in &planned.paths {
         if session.stop.signal().is_some() {
@@ -56,7 +62,7 @@ pub fn back_up(planned: &HostPlan<'_>, session: Session<'_>) -> HostOutcome {
 }
 
 /// The status of a reason for this host: one that may be away is skipped, not failed.
-fn status(host: &Host, reason: Reason) -> Status {
+pub fn status(host: &Host, reason: Reason) -> Status {
     let away = matches!(reason, Reason::Unreachable | Reason::NameNotFound | Reason::ConnectionRefused);
     if host.optional && away { Status::Skipped } else { reason.status() }
 }

@@ -70,7 +70,7 @@ fn transfer(host: &Host, planned: &PathPlan<'_>, session: Session<'_>) -> Transf
             return Transfer::not_begun(destination_reason(&error), &ErrorChain(&error).to_string());
         }
     };
-    let request = Request { max_delete: planned.max_delete };
+    let request = Request { max_delete: planned.max_delete, escapes_names: session.programs.escapes_names() };
     let mut rsync = Command::new("rsync");
     rsync.args(command::arguments(host, job, request)).env_clear().envs(command::ENVIRONMENT);
     let inherit = Inherit { directory: Some(directory.as_fd()), lock: Some(session.lock.as_fd()) };

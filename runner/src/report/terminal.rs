@@ -12,6 +12,17 @@ use super::{View, plain};
 use crate::print;
 use crate::rsync::output::Progress;
 
+/// The line in the colour of its status, if it has one.
+pub fn paint(status: Option<Status>, line: &str) -> String {
+    let colour = match status {
+        Some(Status::Success) => "32",
+        Some(Status::Warning | Status::Skipped) => "33",
+        Some(Status::Failed) => "31",
+        None => return line.to_owned(),
+    };
+    format!("\u{1b}[{colour}m{line}\u{1b}[0m")
+}
+
 /// One bar for each running path.
 pub struct Terminal {
     bars: MultiProgress,
@@ -34,13 +45,7 @@ impl Terminal {
     }
 
     fn paint(&self, status: Option<Status>, line: &str) -> String {
-        let colour = match status {
-            Some(Status::Success) => "32",
-            Some(Status::Warning | Status::Skipped) => "33",
-            Some(Status::Failed) => "31",
-            None => return line.to_owned(),
-        };
-        if self.colours { format!("\u{1b}[{colour}m{line}\u{1b}[0m") } else { line.to_owned() }
+        paint(status.filter(|_| self.colours), line)
     }
 
     fn begin_bar(&mut self, host: &str, path: &str) {
