@@ -4,6 +4,7 @@ mod backup;
 mod cli;
 mod destination;
 mod exit_code;
+mod hooks;
 mod identity;
 mod lock;
 mod plan;
@@ -14,6 +15,7 @@ mod rsync;
 mod run;
 mod stats_log;
 mod stop;
+mod trust;
 mod volume;
 
 use std::process::ExitCode;

@@ -1,10 +1,11 @@
 //! rsync, from a planned path to figures and a verdict.
 //!
-//! [`command`] builds the argument list, [`output`] reads what it prints to standard output,
+//! [`command`] builds the argument list, [`listing`] that of a look beforehand, [`output`] reads what it prints to standard output,
 //! [`messages`] what it prints to standard error, [`verdict`] says how it ended. All four are pure;
 //! the process itself is run by [`crate::process`].
 
 pub mod command;
+pub mod listing;
 pub mod messages;
 pub mod output;
 pub mod verdict;

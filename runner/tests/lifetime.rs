@@ -234,17 +234,6 @@ fn a_stats_log_that_can_not_be_written_does_not_stop_the_backup() {
 }
 
 #[test]
-fn a_script_that_can_not_run_yet_stops_everything() {
-    let site = Site::new();
-    let source = site.source("src", &[("f", "1")]);
-    site.configure("", &host("h", "pre_script: stop_db", &source));
-    let output = site.backup(&[]);
-    assert_eq!(output.code, 2);
-    assert!(output.stderr.contains("pre- or post-script"), "{}", output.stderr);
-    assert!(!site.base().join("h").exists());
-}
-
-#[test]
 fn a_pipe_in_the_place_of_the_stats_log_does_not_hold_the_run() {
     let site = Site::new();
     let source = site.source("src", &[("f", "1")]);

@@ -1,4 +1,4 @@
-//! One path: open the destination, run rsync in it, say how it went.
+//! One path: the scripts before it, a look at the source, rsync in the destination, the scripts after it.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -13,17 +13,22 @@ use backup_common::record::{Body, PathFinished, PathProgress, PathStarted, Trans
 use backup_common::status::Status;
 use jiff::Timestamp;
 
-use super::{Happening, Session, seconds};
+use super::{Happening, Outcome, Session, seconds};
 use crate::destination::DestinationError;
+use crate::hooks::{Bracket, Scene, Trouble};
 use crate::plan::PathPlan;
 use crate::process::{self, Ending, Inherit, Limits, Stream};
 use crate::rsync::command::{self, Request};
+use crate::rsync::listing::{self, Entries, Listing};
 use crate::rsync::messages::Messages;
 use crate::rsync::output::{OutputParser, Progress};
 use crate::rsync::verdict::verdict;
 
 /// Least time between two progress records of a path.
 const PROGRESS_PERIOD: Duration = Duration::from_secs(10);
+
+/// Time for an answer about one required file; longer only where `connect_timeout` is.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What is known about a path before it ends.
 pub struct Attempt {
@@ -43,27 +48,44 @@ struct Transfer {
     reason: Reason,
 }
 
-/// Backs up a path and returns the reason of its end; `status` is what that means for this host.
+/// Backs up a path and returns the record of its end; `status` is what a reason means for this host.
+///
+/// `tried` is how often it was tried before in this run.
 pub fn back_up(
     host: &Host,
     planned: &PathPlan<'_>,
     session: Session<'_>,
-    status: impl FnOnce(Reason) -> Status,
-) -> Reason {
-    let attempt = Attempt { attempts: 1, ..Attempt::not_made(host, planned.job, session) };
+    tried: u64,
+    status: impl Fn(Reason) -> Status,
+) -> Box<PathFinished> {
+    let attempt = Attempt::planned(host, planned.job, session, tried + 1);
     session.tell(Body::PathStarted(PathStarted {
         host: attempt.host.clone(),
         path: attempt.path.clone(),
         dest: attempt.dest.clone(),
     }));
-    let transfer = transfer(host, planned, session);
-    let reason = transfer.reason;
-    session.tell(attempt.finished(status(reason), transfer));
-    reason
+    let scene = Scene::of_path(host, planned.job, &attempt.dest);
+    let (bracket, opened) =
+        Bracket::open(session.hooks, scene, session.stop.as_fd(), &mut |text| session.warn(text));
+    let mut transfer = match opened {
+        Ok(()) => transfer(host, planned, session),
+        Err(trouble) => Transfer::prevented(&trouble),
+    };
+    let reached = Outcome { status: status(transfer.reason), reason: transfer.reason };
+    let mut end = reached;
+    for trouble in bracket.close(reached.status, reached.reason, &mut |text| session.warn(text)) {
+        transfer.messages.lead(&trouble.messages);
+        end = end.and_trouble(trouble.reason);
+    }
+    Box::new(attempt.finished(end, transfer))
 }
 
 fn transfer(host: &Host, planned: &PathPlan<'_>, session: Session<'_>) -> Transfer {
     let job = planned.job;
+    let begun = Instant::now();
+    if let Err(refused) = look(host, planned, session) {
+        return *refused;
+    }
     let directory = match session.base.destination(&job.destination) {
         Ok(directory) => directory,
         Err(error) => {
@@ -74,7 +96,8 @@ fn transfer(host: &Host, planned: &PathPlan<'_>, session: Session<'_>) -> Transf
     let mut rsync = Command::new("rsync");
     rsync.args(command::arguments(host, job, request)).env_clear().envs(command::ENVIRONMENT);
     let inherit = Inherit { directory: Some(directory.as_fd()), lock: Some(session.lock.as_fd()) };
-    let limits = Limits { total: job.path_timeout, idle: Some(job.io_timeout) };
+    let left = job.path_timeout.map(|limit| limit.saturating_sub(begun.elapsed()));
+    let limits = Limits { total: left, idle: Some(job.io_timeout) };
 
     let mut output = OutputParser::default();
     let mut messages = Messages::default();
@@ -92,14 +115,71 @@ fn transfer(host: &Host, planned: &PathPlan<'_>, session: Session<'_>) -> Transf
     match ending {
         Ok(ending) => {
             let stats = output.finish();
-            let reason = verdict(&ending, stats.as_ref(), &messages);
+            let mut reason = verdict(&ending, stats.as_ref(), &messages);
+            if reason == Reason::Ok
+                && planned.held_files
+                && stats.as_ref().is_some_and(|stats| stats.files <= 1)
+            {
+                reason = Reason::EmptySource;
+            }
             Transfer { ending: Some(ending), stats, messages, reason }
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Transfer::not_begun(
-            Reason::RsyncMissing,
-            "cannot start rsync: it is not installed on this machine; install the package rsync",
+        Err(error) => Transfer::not_started(&error),
+    }
+}
+
+/// Looks at the source where something depends on it; the error is how the path ends.
+fn look(host: &Host, planned: &PathPlan<'_>, session: Session<'_>) -> Result<(), Box<Transfer>> {
+    let job = planned.job;
+    let listing = match &job.require {
+        Some(name) => Listing::File(name),
+        // An empty source takes nothing away where nothing is deleted; its end is told from the figures.
+        None if planned.held_files && planned.max_delete.is_some() => Listing::Source,
+        None => return Ok(()),
+    };
+    let mut rsync = Command::new("rsync");
+    rsync.args(listing::arguments(host, job, listing)).env_clear().envs(command::ENVIRONMENT);
+    let total = match listing {
+        Listing::File(_) => Some(LOOK_TIMEOUT.max(host.connect_timeout)),
+        Listing::Source => job.path_timeout,
+    };
+    let limits = Limits { total, idle: Some(job.io_timeout) };
+    let mut entries = Entries::default();
+    let mut messages = Messages::default();
+    let ending =
+        process::run(&mut rsync, Inherit::default(), limits, session.stop.as_fd(), |stream, bytes| {
+            match stream {
+                Stream::Output => entries.push(bytes),
+                Stream::Error => messages.push(bytes, &job.path),
+            }
+        });
+    entries.finish();
+    messages.finish(&job.path);
+    let ending = ending.map_err(|error| Box::new(Transfer::not_started(&error)))?;
+    let mut own = |reason, text: &str| {
+        let mut messages = std::mem::take(&mut messages);
+        messages.lead(&[text.to_owned()]);
+        Err(Box::new(Transfer { ending: Some(ending), stats: None, messages, reason }))
+    };
+    match (listing, ending.cut, ending.code) {
+        (Listing::File(_), None, Some(0)) if entries.count > 0 => Ok(()),
+        (Listing::File(name), None, Some(0 | 23)) => own(
+            Reason::SourceMissing,
+            &format!(
+                "{name} is required and is not there below {}: nothing was transferred and nothing deleted",
+                job.path
+            ),
         ),
-        Err(error) => Transfer::not_begun(Reason::Other, &format!("cannot run rsync: {error}")),
+        (Listing::Source, None, Some(0)) if entries.count == 0 => own(
+            Reason::EmptySource,
+            &format!("{} is empty and has held files: nothing was transferred and nothing deleted", job.path),
+        ),
+        // A source that is not there or not readable says so best in the transfer, which deletes nothing then.
+        (Listing::Source, None, Some(0 | 23 | 24)) => Ok(()),
+        _ => {
+            let reason = verdict(&ending, None, &messages);
+            Err(Box::new(Transfer { ending: Some(ending), stats: None, messages, reason }))
+        }
     }
 }
 
@@ -116,6 +196,28 @@ fn destination_reason(error: &DestinationError) -> Reason {
 }
 
 impl Transfer {
+    /// A script before it has kept it from beginning.
+    fn prevented(trouble: &Trouble) -> Self {
+        let mut messages = Messages::default();
+        if trouble.reason == Reason::HookSkip {
+            // "Not now" is no error.
+            messages.kept.clone_from(&trouble.messages);
+        } else {
+            messages.lead(&trouble.messages);
+        }
+        Self { ending: None, stats: None, messages, reason: trouble.reason }
+    }
+
+    fn not_started(error: &io::Error) -> Self {
+        if error.kind() == io::ErrorKind::NotFound {
+            return Self::not_begun(
+                Reason::RsyncMissing,
+                "cannot start rsync: it is not installed on this machine; install the package rsync",
+            );
+        }
+        Self::not_begun(Reason::Other, &format!("cannot run rsync: {error}"))
+    }
+
     fn not_begun(reason: Reason, message: &str) -> Self {
         let mut messages = Messages::default();
         messages.add(ErrorKind::Other, message);
@@ -124,34 +226,34 @@ impl Transfer {
 }
 
 impl Attempt {
-    /// A path that is only planned so far.
-    pub fn not_made(host: &Host, job: &PathJob, session: Session<'_>) -> Self {
+    /// A path that is only planned so far, and how many tries it will have had.
+    pub fn planned(host: &Host, job: &PathJob, session: Session<'_>, attempts: u64) -> Self {
         Self {
             host: host.name.to_string(),
             path: job.path.clone(),
             dest: session.base.path().join(&job.destination).display().to_string(),
-            attempts: 0,
+            attempts,
             started: Timestamp::now(),
             begun: Instant::now(),
         }
     }
 
-    /// The record of a path that was never begun.
-    pub fn left_out(self, status: Status, reason: Reason, message: &str) -> Body {
-        Body::PathFinished(Box::new(self.end(status, reason, vec![message.to_owned()])))
+    /// The record of a path that was not begun.
+    pub fn left_out(self, status: Status, reason: Reason, messages: Vec<String>) -> Box<PathFinished> {
+        Box::new(self.end(status, reason, messages))
     }
 
-    fn finished(self, status: Status, transfer: Transfer) -> Body {
-        let Transfer { ending, stats, messages, reason } = transfer;
-        Body::PathFinished(Box::new(PathFinished {
+    fn finished(self, end: Outcome, transfer: Transfer) -> PathFinished {
+        let Transfer { ending, stats, messages, .. } = transfer;
+        PathFinished {
             exit_code: ending.and_then(|ending| ending.code),
             signal: ending.and_then(|ending| ending.signal),
             stats,
             error_count: messages.error_count,
             warning_count: messages.warning_count,
             errors: messages.kinds,
-            ..self.end(status, reason, messages.kept)
-        }))
+            ..self.end(end.status, end.reason, messages.kept)
+        }
     }
 
     fn end(self, status: Status, reason: Reason, messages: Vec<String>) -> PathFinished {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use backup_common::record::Body;
+use backup_common::record::{Body, PathFinished};
 use backup_common::status::Status;
 use backup_common::units;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -87,6 +87,11 @@ impl View for Terminal {
             let files = units::counted(progress.files, "file");
             bar.set_message(format!("{}, {files}", units::bytes(progress.bytes)));
         }
+    }
+
+    fn postponed(&mut self, finished: &PathFinished) {
+        self.end_bar(&finished.host, &finished.path);
+        self.warn(&plain::postponed(finished));
     }
 
     fn warn(&mut self, message: &str) {
