@@ -87,8 +87,8 @@ impl Outcome {
 }
 
 impl Session<'_> {
-    fn warn(&self, text: String) {
-        let _ = self.happened.send(Happening::Warning(text));
+    fn warn(&self, text: &str) {
+        let _ = self.happened.send(Happening::Warning(format!("warning: {text}")));
     }
 
     fn tell(&self, body: Body) {

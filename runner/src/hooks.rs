@@ -137,7 +137,7 @@ impl<'a> Bracket<'a> {
         hooks: &'a Hooks,
         scene: Scene<'a>,
         stop: BorrowedFd<'_>,
-        warn: &mut impl FnMut(String),
+        warn: &mut dyn FnMut(&str),
     ) -> (Self, Result<(), Trouble>) {
         let mut bracket = Self { hooks, scene, begun: Vec::new() };
         for side in Side::ORDER {
@@ -145,7 +145,7 @@ impl<'a> Bracket<'a> {
             if let Some(owed) = &owed {
                 // Without the note the backup still goes on; only a killed run could not be made good.
                 if let Err(error) = hooks.pending.add(owed.clone()) {
-                    warn(format!("{}; {} would not be made up for", ErrorChain(&error), owed.script));
+                    warn(&format!("{}; {} would not be made up for", ErrorChain(&error), owed.script));
                 }
                 bracket.begun.push(side);
             }
@@ -163,7 +163,7 @@ impl<'a> Bracket<'a> {
     }
 
     /// Runs the scripts after, in reverse order, whatever has happened, also when the run is to stop.
-    pub fn close(self, status: Status, reason: Reason, warn: &mut impl FnMut(String)) -> Vec<Trouble> {
+    pub fn close(self, status: Status, reason: Reason, warn: &mut dyn FnMut(&str)) -> Vec<Trouble> {
         let mut troubles = Vec::new();
         for &side in self.begun.iter().rev() {
             let Some(name) = side.post(self.scene.scripts) else { continue };
@@ -211,11 +211,11 @@ impl<'a> Bracket<'a> {
         Some(Owed { side, host: host.name.to_string(), path: path.to_owned(), script })
     }
 
-    fn strike_out(&self, side: Side, warn: &mut impl FnMut(String)) {
+    fn strike_out(&self, side: Side, warn: &mut dyn FnMut(&str)) {
         if let Some(owed) = self.owed(side)
             && let Err(error) = self.hooks.pending.remove(&owed)
         {
-            warn(format!("{}; {} will run once more", ErrorChain(&error), owed.script));
+            warn(&format!("{}; {} will run once more", ErrorChain(&error), owed.script));
         }
     }
 }

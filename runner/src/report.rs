@@ -1,6 +1,7 @@
 //! Tells what happens: every record to the stats log, and to people as bars or as plain lines.
 
 mod plain;
+mod progress;
 mod summary;
 mod terminal;
 

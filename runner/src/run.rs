@@ -120,7 +120,7 @@ fn prepare(
         reason: Reason::Other,
         message: format!("cannot listen for signals: {error}"),
     })?;
-    hooks::run_overdue(config, &hooks, &mut |text| reporter.warn(&text));
+    hooks::run_overdue(config, &hooks, &mut |text| reporter.warn(text));
     let base = Base::open(&config.backup_base).map_err(|error| RunRefused {
         reason: Reason::BaseMissing,
         message: ErrorChain(&error).to_string(),

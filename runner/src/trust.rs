@@ -32,7 +32,7 @@ pub enum TrustError {
     #[error("cannot use {0}: it is longer than 4 MiB")]
     TooLong(PathBuf),
     /// Belongs to somebody else.
-    #[error("cannot trust {path}: {what} belongs to user id {owner}; only root or the user who runs this may own it: chown root {what}", path = .path.display(), what = .what.display())]
+    #[error("cannot trust {path}: {what} belongs to user id {owner}, and only root or the user who runs this may own it", path = .path.display(), what = part(.path, .what))]
     Owner {
         /// The file that was asked for.
         path: PathBuf,
@@ -42,7 +42,7 @@ pub enum TrustError {
         owner: u32,
     },
     /// Somebody else can write to it.
-    #[error("cannot trust {path}: {what} can be written by its group or by others (mode {mode:04o}): chmod go-w {what}", path = .path.display(), what = .what.display())]
+    #[error("cannot trust {path}: {what} can be written by its group or by others (mode {mode:04o}); chmod go-w", path = .path.display(), what = part(.path, .what))]
     Writable {
         /// The file that was asked for.
         path: PathBuf,
@@ -51,6 +51,10 @@ pub enum TrustError {
         /// Its permissions.
         mode: u32,
     },
+}
+
+fn part(path: &Path, what: &Path) -> String {
+    if path == what { "it".to_owned() } else { format!("the directory {}", what.display()) }
 }
 
 /// Reads a file that the administrator named; links on the way are followed once and the real place is checked.
@@ -176,7 +180,7 @@ mod tests {
         let directory = file.parent().expect("has one");
         chmod(directory, 0o775);
         let error = read(&file).expect_err("the directory is writable");
-        assert!(error.to_string().ends_with(&format!("chmod go-w {}", directory.display())), "{error}");
+        assert!(error.to_string().contains(&format!("the directory {} can", directory.display())), "{error}");
         chmod(directory, 0o1777);
         assert!(read(&file).is_ok(), "in a sticky directory nobody can replace it");
     }

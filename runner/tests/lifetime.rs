@@ -81,6 +81,21 @@ fn a_signal_ends_the_run_in_order() {
 }
 
 #[test]
+fn a_long_transfer_is_recorded_while_it_lasts() {
+    let (site, _) = slow_site();
+    let mut run = start(&site);
+    let progress = wait::until("a record of the progress", || {
+        site.records().into_iter().find_map(|record| match record.body {
+            Body::PathProgress(progress) => Some(progress),
+            _ => None,
+        })
+    });
+    run.signal("TERM");
+    run.wait();
+    assert!(progress.bytes > 0 && progress.percent > 0.0 && progress.percent < 100.0, "{progress:?}");
+}
+
+#[test]
 fn no_rsync_outlives_a_killed_runner_and_no_second_run_overlaps_it() {
     let (site, _) = slow_site();
     let mut run = start(&site);

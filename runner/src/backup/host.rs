@@ -78,7 +78,7 @@ impl<'a> HostRun<'a> {
         self.paths(opened.err().map(|trouble: Trouble| (trouble.reason, trouble.messages)), session);
         let reached = worst(&self.outcomes(), session.stop.signal().is_some());
         for trouble in bracket.close(reached.status, reached.reason, &mut |text| session.warn(text)) {
-            session.warn(format!("{}: {}", host.name, trouble.messages.join("; ")));
+            session.warn(&format!("{}: {}", host.name, trouble.messages.join("; ")));
             self.trouble = Some(trouble.reason);
         }
     }

@@ -15,27 +15,27 @@ use super::{Hooks, lookup, preface};
 ///
 /// What could not be begun, because the host is away, stays owed. What the configuration no longer names is
 /// given up, because nobody knows any more how to reach it.
-pub fn run_overdue(config: &Config, hooks: &Hooks, warn: &mut impl FnMut(String)) {
+pub fn run_overdue(config: &Config, hooks: &Hooks, warn: &mut dyn FnMut(&str)) {
     let left_over = match hooks.pending.left_over() {
         Ok(left_over) => left_over,
         Err(error) => {
-            warn(format!("warning: {}", ErrorChain(&error)));
+            warn(&format!("warning: {}", ErrorChain(&error)));
             return;
         }
     };
     for owed in left_over {
         let what = format!("{} {} of {}", owed.side.post_key(), owed.script, place(&owed));
         let begun = if let Some((host, destination)) = find(config, &owed) {
-            warn(format!("warning: an earlier run was killed before {what} ran; running it now"));
+            warn(&format!("warning: an earlier run was killed before {what} ran; running it now"));
             run(config, hooks, &owed, host, &destination, &what, warn)
         } else {
-            warn(format!(
+            warn(&format!(
                 "warning: {what} did not run, because an earlier run was killed, and the configuration no longer names it; run it by hand"
             ));
             true
         };
         if begun && let Err(error) = hooks.pending.remove(&owed) {
-            warn(format!("warning: {}; {what} will run once more", ErrorChain(&error)));
+            warn(&format!("warning: {}; {what} will run once more", ErrorChain(&error)));
         }
     }
 }
@@ -48,12 +48,12 @@ fn run(
     host: &Host,
     destination: &Path,
     what: &str,
-    warn: &mut impl FnMut(String),
+    warn: &mut dyn FnMut(&str),
 ) -> bool {
     let content = match lookup::read(&config.scripts_dir, &owed.script) {
         Ok(content) => content,
         Err(error) => {
-            warn(format!("warning: {what} can not run: {}", ErrorChain(&error)));
+            warn(&format!("warning: {what} can not run: {}", ErrorChain(&error)));
             return false;
         }
     };
@@ -65,7 +65,7 @@ fn run(
     let job = Job { host, side: owed.side, title: what, content: &content, timeout, may_decline: false };
     let ended = script::run(job, &variables, None);
     for message in ended.messages {
-        warn(format!("warning: {message}"));
+        warn(&format!("warning: {message}"));
     }
     ended.begun
 }

@@ -33,7 +33,7 @@ pub struct Job<'a> {
     pub title: &'a str,
     /// What is in it.
     pub content: &'a [u8],
-    /// Longest time.
+    /// Longest time; zero is no limit.
     pub timeout: Duration,
     /// Exit code 75 means "not now".
     pub may_decline: bool,
@@ -72,7 +72,7 @@ pub fn run(job: Job<'_>, variables: &Variables, stop: Option<BorrowedFd<'_>>) ->
         Feed::Argument(&text)
     };
     let mut heard = Heard::default();
-    let limits = Limits { total: Some(job.timeout), idle: None };
+    let limits = Limits { total: Some(job.timeout).filter(|limit| !limit.is_zero()), idle: None };
     match process::run_fed(&mut command, feed, limits, stop, |stream, bytes| heard.push(stream, bytes)) {
         Ok(ending) => heard.ended(job, ending, remote.is_some()),
         Err(error) => Ended {
