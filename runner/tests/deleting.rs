@@ -236,6 +236,38 @@ fn a_required_file_on_a_host_that_is_away_says_why_it_is_away() {
 }
 
 #[test]
+fn a_host_that_says_nothing_about_a_required_file_is_given_up_soon() {
+    let site = Site::new();
+    let sshd = Sshd::start(&site.path("."));
+    let source = site.source("src", &[("f", "1")]);
+    let mute = site.path("mute");
+    fs::write(&mute, "#!/bin/sh\nexec cat >/dev/null\n").unwrap();
+    fs::set_permissions(&mute, fs::Permissions::from_mode(0o755)).unwrap();
+    // Only the look's own limit can end it within the time of this test.
+    let keys = format!("{}\n    rsync_path: {}\n    io_timeout: 1 d", sshd.host_keys(), mute.display());
+    site.configure(
+        "",
+        &format!("  h:\n    {keys}\n    paths: [{{path: {}, require: f}}]\n", source.display()),
+    );
+    assert_eq!(site.backup(&[]).code, 10);
+    assert_eq!(site.verdict("h", &source), (Status::Failed, Reason::Timeout));
+}
+
+#[test]
+fn a_list_of_files_is_transferred_again_and_again() {
+    let site = Site::new();
+    let source = source_of(&site, "src", 5);
+    let list = site.path("list");
+    fs::write(&list, "f0001\nf0002\n").unwrap();
+    site.configure("", &host("h", &format!("rsync_options: --files-from={}", list.display()), &source));
+    for _ in 0..2 {
+        let output = site.backup(&[]);
+        assert_eq!(output.code, 0, "{output:?}");
+    }
+    assert_eq!(files_in(&site.base().join("h/data")), 2);
+}
+
+#[test]
 fn a_missing_source_deletes_nothing_and_is_no_warning() {
     let site = Site::new();
     let sshd = Sshd::start(&site.path("."));

@@ -134,7 +134,9 @@ fn look(host: &Host, planned: &PathPlan<'_>, session: Session<'_>) -> Result<(),
     let listing = match &job.require {
         Some(name) => Listing::File(name),
         // An empty source takes nothing away where nothing is deleted; its end is told from the figures.
-        None if planned.held_files && planned.max_delete.is_some() => Listing::Source,
+        None if planned.held_files && planned.max_delete.is_some() && listing::can_list_source(job) => {
+            Listing::Source
+        }
         None => return Ok(()),
     };
     let mut rsync = Command::new("rsync");

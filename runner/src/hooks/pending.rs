@@ -106,24 +106,27 @@ impl Pending {
 
 fn write(path: &Path, text: &str) -> io::Result<()> {
     if text.is_empty() {
-        return match std::fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        };
+        // A note that comes back after a power cut only runs its script once more.
+        return remove(path);
     }
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
     let beside = PathBuf::from(beside);
     // What a killed run left behind; a link or a pipe that stands there is removed, never used.
-    match std::fs::remove_file(&beside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    remove(&beside)?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut file = File::from(open(&beside, flags, Mode::RUSR | Mode::WUSR)?);
     file.write_all(text.as_bytes())?;
     file.sync_data()?;
-    std::fs::rename(&beside, path)
+    std::fs::rename(&beside, path)?;
+    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_data()
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// One line each: side, host, path and script with tabs between; none of them can hold a control character.

@@ -17,13 +17,20 @@ pub enum Listing<'a> {
     File(&'a str),
 }
 
+/// Whether the source can be listed with the user's options: rsync lists nothing for a list of files.
+pub fn can_list_source(job: &PathJob) -> bool {
+    !job.rsync_options.iter().any(|option| option.starts_with("--files-from"))
+}
+
 /// The arguments behind the program's name.
 pub fn arguments(host: &Host, job: &PathJob, listing: Listing<'_>) -> Vec<OsString> {
     let mut arguments = Vec::new();
     let source = match listing {
         Listing::Source => {
             // The user's options and patterns, so that what they leave out does not count.
-            let writes = |option: &&String| option.starts_with("--write-batch");
+            let writes = |option: &&String| {
+                ["--write-batch", "--log-file"].iter().any(|name| option.starts_with(name))
+            };
             arguments.extend(job.rsync_options.iter().filter(|option| !writes(option)).cloned());
             if let Some(file) = &job.exclude_file {
                 arguments.push(format!("--exclude-from={}", file.display()));
