@@ -1,6 +1,7 @@
 //! All hosts, several at a time; one that fails, fails alone.
 
 mod host;
+mod look;
 mod path;
 
 use std::num::NonZeroUsize;

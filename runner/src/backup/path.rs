@@ -13,22 +13,19 @@ use backup_common::record::{Body, PathFinished, PathProgress, PathStarted, Trans
 use backup_common::status::Status;
 use jiff::Timestamp;
 
+use super::look::look;
 use super::{Happening, Outcome, Session, seconds};
 use crate::destination::DestinationError;
 use crate::hooks::{Bracket, Scene, Trouble};
 use crate::plan::PathPlan;
 use crate::process::{self, Ending, Inherit, Limits, Stream};
 use crate::rsync::command::{self, Request};
-use crate::rsync::listing::{self, Entries, Listing};
 use crate::rsync::messages::Messages;
 use crate::rsync::output::{OutputParser, Progress};
 use crate::rsync::verdict::verdict;
 
 /// Least time between two progress records of a path.
 const PROGRESS_PERIOD: Duration = Duration::from_secs(10);
-
-/// Time for an answer about one required file; longer only where `connect_timeout` is.
-const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What is known about a path before it ends.
 pub struct Attempt {
@@ -40,12 +37,16 @@ pub struct Attempt {
     begun: Instant,
 }
 
-/// What a transfer leaves behind.
-struct Transfer {
-    ending: Option<Ending>,
-    stats: Option<TransferStats>,
-    messages: Messages,
-    reason: Reason,
+/// What a transfer leaves behind, also one that did not begin.
+pub struct Transfer {
+    /// How rsync ended, if it was started.
+    pub ending: Option<Ending>,
+    /// Its figures, if it came so far.
+    pub stats: Option<TransferStats>,
+    /// What it and the runner had to say.
+    pub messages: Messages,
+    /// Why it ended so.
+    pub reason: Reason,
 }
 
 /// Backs up a path and returns the record of its end; `status` is what a reason means for this host.
@@ -128,63 +129,6 @@ fn transfer(host: &Host, planned: &PathPlan<'_>, session: Session<'_>) -> Transf
     }
 }
 
-/// Looks at the source where something depends on it; the error is how the path ends.
-fn look(host: &Host, planned: &PathPlan<'_>, session: Session<'_>) -> Result<(), Box<Transfer>> {
-    let job = planned.job;
-    let listing = match &job.require {
-        Some(name) => Listing::File(name),
-        // An empty source takes nothing away where nothing is deleted; its end is told from the figures.
-        None if planned.held_files && planned.max_delete.is_some() && listing::can_list_source(job) => {
-            Listing::Source
-        }
-        None => return Ok(()),
-    };
-    let mut rsync = Command::new("rsync");
-    rsync.args(listing::arguments(host, job, listing)).env_clear().envs(command::ENVIRONMENT);
-    let total = match listing {
-        Listing::File(_) => Some(LOOK_TIMEOUT.max(host.connect_timeout)),
-        Listing::Source => job.path_timeout,
-    };
-    let limits = Limits { total, idle: Some(job.io_timeout) };
-    let mut entries = Entries::default();
-    let mut messages = Messages::default();
-    let ending =
-        process::run(&mut rsync, Inherit::default(), limits, session.stop.as_fd(), |stream, bytes| {
-            match stream {
-                Stream::Output => entries.push(bytes),
-                Stream::Error => messages.push(bytes, &job.path),
-            }
-        });
-    entries.finish();
-    messages.finish(&job.path);
-    let ending = ending.map_err(|error| Box::new(Transfer::not_started(&error)))?;
-    let mut own = |reason, text: &str| {
-        let mut messages = std::mem::take(&mut messages);
-        messages.lead(&[text.to_owned()]);
-        Err(Box::new(Transfer { ending: Some(ending), stats: None, messages, reason }))
-    };
-    match (listing, ending.cut, ending.code) {
-        (Listing::File(_), None, Some(0)) if entries.count > 0 => Ok(()),
-        (Listing::File(name), None, Some(0 | 23)) => own(
-            Reason::SourceMissing,
-            &format!(
-                "{name} is required and is not there below {}: nothing was transferred and nothing deleted",
-                job.path
-            ),
-        ),
-        (Listing::Source, None, Some(0)) if entries.count == 0 => own(
-            Reason::EmptySource,
-            &format!("{} is empty and has held files: nothing was transferred and nothing deleted", job.path),
-        ),
-        // A source that is not there or not readable says so best in the transfer, which deletes nothing then.
-        (Listing::Source, None, Some(0 | 23 | 24)) => Ok(()),
-        _ => {
-            let reason = verdict(&ending, None, &messages);
-            Err(Box::new(Transfer { ending: Some(ending), stats: None, messages, reason }))
-        }
-    }
-}
-
 fn destination_reason(error: &DestinationError) -> Reason {
     let (DestinationError::Io(_, error) | DestinationError::Base(_, error)) = error else {
         return Reason::Other;
@@ -210,7 +154,8 @@ impl Transfer {
         Self { ending: None, stats: None, messages, reason: trouble.reason }
     }
 
-    fn not_started(error: &io::Error) -> Self {
+    /// rsync could not be started.
+    pub fn not_started(error: &io::Error) -> Self {
         if error.kind() == io::ErrorKind::NotFound {
             return Self::not_begun(
                 Reason::RsyncMissing,
