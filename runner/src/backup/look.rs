@@ -32,7 +32,7 @@ pub fn look(host: &Host, planned: &PathPlan<'_>, session: Session<'_>) -> Result
         None => return Ok(()),
     };
     let mut rsync = Command::new("rsync");
-    rsync.args(listing::arguments(host, job, listing)).env_clear().envs(command::ENVIRONMENT);
+    rsync.args(listing::arguments(host, job, listing, true)).env_clear().envs(command::ENVIRONMENT);
     let total = match listing {
         Listing::File(_) => Some(LOOK_TIMEOUT.max(host.connect_timeout)),
         Listing::Source => job.path_timeout,

@@ -51,7 +51,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_the_end_of_all_that_came(pieces in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40_000), 0..6)) {
+        fn it_is_the_end_of_all_that_came(pieces in proptest::collection::vec((any::<u8>(), 0usize..40_000), 0..6)) {
+            let pieces: Vec<Vec<u8>> = pieces.into_iter().map(|(byte, length)| vec![byte; length]).collect();
             let mut tail = Tail::default();
             let mut whole = Vec::new();
             for piece in &pieces {

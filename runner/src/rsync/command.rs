@@ -86,7 +86,7 @@ pub fn ssh_arguments(target: &SshTarget, connect_timeout: Duration) -> Vec<Strin
 }
 
 /// The ssh command as rsync's `--rsh` wants it: split at spaces, quotes doubled inside of quotes.
-pub(super) fn remote_shell(target: &SshTarget, connect_timeout: Duration) -> String {
+pub fn remote_shell(target: &SshTarget, connect_timeout: Duration) -> String {
     let words = ssh_arguments(target, connect_timeout);
     words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")
 }
@@ -109,7 +109,7 @@ fn ownership(preserve: bool) -> &'static [&'static str] {
 }
 
 /// The source with a slash behind it, so that its content lands in the destination itself.
-pub(super) fn source(access: &Access, path: &str) -> String {
+pub fn source(access: &Access, path: &str) -> String {
     let path = format!("{}/", path.trim_end_matches('/'));
     match access {
         Access::Local => path,

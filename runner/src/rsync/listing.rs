@@ -22,8 +22,8 @@ pub fn can_list_source(job: &PathJob) -> bool {
     !job.rsync_options.iter().any(|option| option.starts_with("--files-from"))
 }
 
-/// The arguments behind the program's name.
-pub fn arguments(host: &Host, job: &PathJob, listing: Listing<'_>) -> Vec<OsString> {
+/// The arguments behind the program's name; `secluded` as in the transfer itself.
+pub fn arguments(host: &Host, job: &PathJob, listing: Listing<'_>, secluded: bool) -> Vec<OsString> {
     let mut arguments = Vec::new();
     let source = match listing {
         Listing::Source => {
@@ -48,7 +48,9 @@ pub fn arguments(host: &Host, job: &PathJob, listing: Listing<'_>) -> Vec<OsStri
     }
     arguments.push(format!("--timeout={}", command::whole_seconds(job.io_timeout)));
     if let Access::Ssh(target) = &host.access {
-        arguments.push("--secluded-args".to_owned());
+        if secluded {
+            arguments.push("--secluded-args".to_owned());
+        }
         arguments.push(format!("--rsh={}", command::remote_shell(target, host.connect_timeout)));
     }
     // Without recursion, and without dropping directories because nothing below them was listed.
@@ -108,7 +110,33 @@ fn name(line: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use backup_common::config::Config;
+
     use super::*;
+
+    fn words(listing: Listing<'_>) -> Vec<String> {
+        let text = "hosts: {a: {ssh_user: u, paths: [{path: '/x [1]/', exclude_file: /e, rsync_path: sudo rsync, rsync_options: --write-batch=/w --log-file=/l -m}]}}";
+        let config = Config::parse(text).expect("the config is right").config;
+        let host = &config.hosts[0];
+        let words = arguments(host, &host.paths[0], listing, false);
+        words.into_iter().map(|word| word.into_string().expect("is text")).collect()
+    }
+
+    #[test]
+    fn the_source_is_listed_with_the_users_patterns_and_nothing_is_written() {
+        let words = words(Listing::Source);
+        assert_eq!(words[..5], ["-a", "--delete", "--numeric-ids", "-m", "--exclude-from=/e"]);
+        assert_eq!(words[5], "--rsync-path=sudo rsync");
+        let last: Vec<&str> = words.iter().rev().take(4).map(String::as_str).collect();
+        assert_eq!(last, ["a:/x \\[1\\]/", "--", "--info=NONE", "--list-only"]);
+    }
+
+    #[test]
+    fn a_file_is_asked_for_by_its_own_name() {
+        let words = words(Listing::File("sub/.backup me"));
+        assert_eq!(words.last().expect("has words"), "a:/x \\[1\\]/sub/.backup me");
+        assert!(!words.iter().any(|word| word.starts_with("--exclude") || word == "--delete"));
+    }
 
     fn count(text: &str) -> u64 {
         let mut entries = Entries::default();
