@@ -81,6 +81,25 @@ fn a_signal_ends_the_run_in_order() {
 }
 
 #[test]
+fn a_stop_that_reaches_rsync_as_well_is_still_a_stop() {
+    let (site, source) = slow_site();
+    let mut run = start(&site);
+    // As systemd does with KillMode=control-group, and rsync first.
+    for process in rsyncs_in(&site.base()) {
+        process::run(Command::new("kill").args(["-s", "STOP", &process]));
+    }
+    for process in rsyncs_in(&site.base()) {
+        process::run(Command::new("kill").args(["-s", "TERM", &process]));
+    }
+    run.signal("TERM");
+    for process in rsyncs_in(&site.base()) {
+        process::run(Command::new("kill").args(["-s", "CONT", &process]));
+    }
+    assert_eq!(run.wait().code(), Some(143));
+    assert_eq!(site.verdict("h", &source), (Status::Failed, Reason::Interrupted));
+}
+
+#[test]
 fn a_long_transfer_is_recorded_while_it_lasts() {
     let (site, _) = slow_site();
     let mut run = start(&site);

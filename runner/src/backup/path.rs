@@ -123,6 +123,10 @@ fn transfer(host: &Host, planned: &PathPlan<'_>, session: Session<'_>) -> Transf
             {
                 reason = Reason::EmptySource;
             }
+            // A service manager that stops the run may signal rsync as well, and before us.
+            if reason == Reason::Killed && session.stop.signal().is_some() {
+                reason = Reason::Interrupted;
+            }
             Transfer { ending: Some(ending), stats, messages, reason }
         }
         Err(error) => Transfer::not_started(&error),
