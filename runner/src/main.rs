@@ -7,6 +7,7 @@ mod connect;
 mod console;
 mod destination;
 mod exit_code;
+mod hooks;
 mod identity;
 mod lock;
 mod plan;
@@ -18,6 +19,7 @@ mod rsync;
 mod run;
 mod stats_log;
 mod stop;
+mod trust;
 mod volume;
 
 use std::process::ExitCode;

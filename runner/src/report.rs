@@ -1,6 +1,7 @@
 //! Tells what happens: every record to the stats log, and to people as bars or as plain lines.
 
 mod plain;
+mod progress;
 mod summary;
 mod terminal;
 
@@ -33,6 +34,10 @@ trait View {
     fn record(&mut self, body: &Body);
     /// A path is under way.
     fn progress(&mut self, host: &str, path: &str, progress: Progress);
+    /// A path has failed and will be tried again; its record comes then.
+    fn postponed(&mut self, finished: &PathFinished) {
+        self.warn(&plain::postponed(finished));
+    }
     /// Something that belongs to no record.
     fn warn(&mut self, message: &str);
     /// The closing table.
@@ -65,6 +70,8 @@ impl Reporter {
         for happening in happenings {
             match happening {
                 Happening::Record(body) => self.tell(body),
+                Happening::Warning(message) => self.view.warn(&message),
+                Happening::Postponed(finished) => self.view.postponed(&finished),
                 Happening::Progress { host, path, progress } => self.view.progress(&host, &path, progress),
             }
         }

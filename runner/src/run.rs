@@ -1,6 +1,6 @@
 //! A run from its lock to its last record.
 
-use std::fs;
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
 
-use backup_common::config::{Checked, Config};
+use backup_common::config::{Checked, Config, Host};
 use backup_common::error_chain::ErrorChain;
 use backup_common::reason::Reason;
 use backup_common::record::{Body, RunRefused, RunStarted};
@@ -17,6 +17,7 @@ use crate::backup::{self, Session};
 use crate::cli::Cli;
 use crate::console::Console;
 use crate::destination::Base;
+use crate::hooks::{self, Hooks, Library, Pending};
 use crate::identity::Identity;
 use crate::lock::{Lock, LockError};
 use crate::plan::{self, Plan};
@@ -24,13 +25,16 @@ use crate::programs::{self, Program, Programs};
 use crate::report::Reporter;
 use crate::rsync::version::Version;
 use crate::stop::Stop;
-use crate::{exit_code, print, stats_log, volume};
+use crate::{exit_code, print, stats_log, trust, volume};
 
 /// Reads and checks the configuration; the error is the whole text for the user.
 pub fn read_config(path: &Path) -> Result<Checked, String> {
     let name = path.display();
-    let text =
-        fs::read_to_string(path).map_err(|error| format!("cannot read the configuration {name}: {error}"))?;
+    // What stands in it runs as root.
+    let bytes = trust::read(path).map_err(|error| format!("configuration: {}", ErrorChain(&error)))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        format!("cannot read {name}: it is not UTF-8 at byte {}", error.utf8_error().valid_up_to())
+    })?;
     Config::parse(&text).map_err(|problems| {
         let lines: Vec<String> = problems.errors.iter().map(|problem| format!("{name}: {problem}")).collect();
         format!("{}\n{} in {name}; nothing was touched", lines.join("\n"), errors(problems.errors.len()))
@@ -46,6 +50,13 @@ pub fn check_config(checked: &Checked) -> ExitCode {
     for warning in &checked.warnings {
         print::error_line(&format!("warning: {warning}"));
     }
+    let (_, problems) = outside_files(&checked.config, || checked.config.hosts.iter());
+    if !problems.is_empty() {
+        for problem in &problems {
+            print::error_line(problem);
+        }
+        return exit_code::CONFIG.into();
+    }
     let paths: usize = checked.config.hosts.iter().map(|host| host.paths.len()).sum();
     print::line(&format!("the configuration is right: {} hosts, {paths} paths", checked.config.hosts.len()));
     exit_code::SUCCESS.into()
@@ -54,22 +65,24 @@ pub fn check_config(checked: &Checked) -> ExitCode {
 /// Backs up: plan, lock, check the volume, run, report.
 pub fn back_up(cli: &Cli, checked: &Checked) -> ExitCode {
     let config = &checked.config;
-    let counts = stats_log::file_counts(&config.stats_file);
-    let plan = match plan::plan(config, &cli.host, &cli.force_delete, &counts) {
+    let last_seen = stats_log::last_seen(&config.stats_file);
+    let plan = match plan::plan(config, &cli.host, &cli.force_delete, &last_seen) {
         Ok(plan) => plan,
         Err(error) => {
             print::error_line(&error.to_string());
             return exit_code::CONFIG.into();
         }
     };
-    drop(counts);
-    let mut reporter = Reporter::open(Identity::of_this_process(), &config.stats_file);
+    drop(last_seen);
+    let identity = Identity::of_this_process();
+    let run_id = identity.run_id.clone();
+    let mut reporter = Reporter::open(identity, &config.stats_file);
     for warning in &checked.warnings {
         reporter.warn(&format!("warning: {warning}"));
     }
     warn_of_what_is_not_built(config, &mut reporter);
-    match prepare(config) {
-        Ok((lock, base)) => run(&plan, config, &lock, &base, &mut reporter),
+    match prepare(config, &plan, run_id, &mut reporter) {
+        Ok(prepared) => run(&plan, config, &prepared, &mut reporter),
         Err(refused) => {
             let code = exit_code::of_refusal(refused.reason);
             reporter.tell(Body::RunRefused(refused));
@@ -78,40 +91,88 @@ pub fn back_up(cli: &Cli, checked: &Checked) -> ExitCode {
     }
 }
 
-/// The lock and the backup directory, or why there will be no run.
-fn prepare(config: &Config) -> Result<(Lock, Base), RunRefused> {
+/// What a run holds from its beginning to its end.
+struct Prepared {
+    lock: Lock,
+    base: Base,
+    programs: Programs,
+    stop: Stop,
+    hooks: Hooks,
+}
+
+/// All that a run needs, or why there will be none.
+///
+/// The scripts are read before anything is touched; those that a killed run still owes come before all else.
+fn prepare(
+    config: &Config,
+    plan: &Plan<'_>,
+    run_id: String,
+    reporter: &mut Reporter,
+) -> Result<Prepared, RunRefused> {
+    let hosts = || plan.hosts.iter().map(|planned| planned.host);
+    let (library, problems) = outside_files(config, hosts);
+    let Some(library) = library.filter(|_| problems.is_empty()) else {
+        let message = problems.join("; ");
+        return Err(RunRefused { reason: Reason::ConfigInvalid, message });
+    };
+    let pending = Pending::at(config.stats_file.with_extension("pending"));
+    let hooks = Hooks { library, pending, run_id };
     let lock = Lock::take(&config.lock_file).map_err(|error| RunRefused {
         reason: if matches!(error, LockError::Held(_)) { Reason::Locked } else { Reason::ConfigInvalid },
         message: ErrorChain(&error).to_string(),
     })?;
+    let stop = Stop::listen().map_err(|error| RunRefused {
+        reason: Reason::Other,
+        message: format!("cannot listen for signals: {error}"),
+    })?;
+    let programs = find_programs(plan, &stop, reporter)?;
+    hooks::run_overdue(config, &hooks, &mut |text| reporter.warn(text));
     let base = Base::open(&config.backup_base).map_err(|error| RunRefused {
         reason: Reason::BaseMissing,
         message: ErrorChain(&error).to_string(),
     })?;
     volume::check(&base, config.require_mount, config.min_free)
         .map_err(|error| RunRefused { reason: error.reason(), message: ErrorChain(&error).to_string() })?;
-    Ok((lock, base))
+    Ok(Prepared { lock, base, programs, stop, hooks })
 }
 
-fn run(plan: &Plan<'_>, config: &Config, lock: &Lock, base: &Base, reporter: &mut Reporter) -> ExitCode {
-    let stop = match Stop::listen() {
-        Ok(stop) => stop,
-        Err(error) => {
-            reporter.warn(&format!("cannot listen for signals: {error}"));
-            return exit_code::REFUSED.into();
-        }
-    };
+/// Looks for what has to be installed; without rsync there is no run.
+fn find_programs(plan: &Plan<'_>, stop: &Stop, reporter: &mut Reporter) -> Result<Programs, RunRefused> {
     let hosts = plan.hosts.iter().map(|planned| planned.host);
     let console = Console::find(stop.as_fd());
     let programs = programs::look_and_offer(hosts, console, &[Program::Rsync, Program::Ssh], stop.as_fd());
     if !programs.has(Program::Rsync) {
         let message = format!("cannot find rsync: {}", Programs::remedy(Program::Rsync));
-        reporter.tell(Body::RunRefused(RunRefused { reason: Reason::RsyncMissing, message }));
-        return exit_code::of_refusal(Reason::RsyncMissing);
+        return Err(RunRefused { reason: Reason::RsyncMissing, message });
     }
     for warning in programs.complaints().into_iter().chain(programs.rsync.and_then(Version::warning)) {
         reporter.warn(&format!("warning: {warning}"));
     }
+    Ok(programs)
+}
+
+/// Reads the scripts and checks the exclude files of these hosts; the problems are lines for people.
+fn outside_files<'a, I: Iterator<Item = &'a Host>>(
+    config: &Config,
+    hosts: impl Fn() -> I,
+) -> (Option<Library>, Vec<String>) {
+    let (library, mut problems) = match Library::load(&config.scripts_dir, hosts()) {
+        Ok(library) => (Some(library), Vec::new()),
+        Err(problems) => (None, problems),
+    };
+    let mut seen = BTreeSet::new();
+    for job in hosts().filter(|host| host.enabled).flat_map(|host| &host.paths) {
+        if let Some(file) = job.exclude_file.as_ref().filter(|file| seen.insert(*file))
+            && let Err(error) = trust::check(file)
+        {
+            problems.push(format!("{}.exclude_file: {}", job.key, ErrorChain(&error)));
+        }
+    }
+    (library, problems)
+}
+
+fn run(plan: &Plan<'_>, config: &Config, prepared: &Prepared, reporter: &mut Reporter) -> ExitCode {
+    let Prepared { lock, base, programs, stop, hooks } = prepared;
     reporter.tell(Body::RunStarted(RunStarted {
         trigger: reporter.trigger(),
         pid: std::process::id(),
@@ -126,11 +187,8 @@ fn run(plan: &Plan<'_>, config: &Config, lock: &Lock, base: &Base, reporter: &mu
     let outcome = thread::scope(|scope| {
         let work = scope.spawn(|| {
             let happened = happened;
-            backup::all(
-                plan,
-                Session { base, lock, programs: &programs, stop: &stop, happened: &happened },
-                parallel,
-            )
+            let session = Session { base, lock, programs, stop, hooks, happened: &happened };
+            backup::all(plan, session, parallel, config.retry_wait)
         });
         reporter.tell_all(&happenings);
         work.join()
@@ -149,8 +207,5 @@ fn run(plan: &Plan<'_>, config: &Config, lock: &Lock, base: &Base, reporter: &mu
 fn warn_of_what_is_not_built(config: &Config, reporter: &mut Reporter) {
     if config.snapshots.is_some() {
         reporter.warn("warning: snapshots are configured, and this version does not take them yet");
-    }
-    if config.hosts.iter().any(|host| host.retries > 0) {
-        reporter.warn("warning: retries is set, and this version tries each path once");
     }
 }

@@ -1,14 +1,17 @@
 //! Appends records to the stats log, each with one write.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use backup_common::lines::{Line, LineBuffer};
-use backup_common::record::{Body, Record};
+use backup_common::reason::Reason;
+use backup_common::record::{Body, Record, TransferStats};
+use backup_common::status::Status;
 use rustix::fs::{FileType, Mode, OFlags, fdatasync, fstat, ftruncate, open, stat};
+
+use crate::plan::{AllLastSeen, LastSeen};
 
 /// How much of the log's end is read for what was last seen: some ten thousand paths.
 const LOOK_BACK_BYTES: u64 = 16 * 1024 * 1024;
@@ -94,9 +97,9 @@ fn last_byte(file: &OwnedFd) -> io::Result<Option<u8>> {
     Ok((count == 1).then_some(byte[0]))
 }
 
-/// The file count last seen of each host and path, from the end of the log; an unreadable log knows none.
-pub fn file_counts(path: &Path) -> HashMap<(String, String), u64> {
-    let mut counts = HashMap::new();
+/// What was last seen of each host and path, from the end of the log; an unreadable log knows nothing.
+pub fn last_seen(path: &Path) -> AllLastSeen {
+    let mut counts = AllLastSeen::new();
     // To open a pipe would wait for its writer.
     if !path.is_file() {
         return counts;
@@ -111,22 +114,31 @@ pub fn file_counts(path: &Path) -> HashMap<(String, String), u64> {
     while let Ok(count @ 1..) = file.read(&mut buffer) {
         lines.push(&buffer[..count], |line| {
             let Line::Complete(line) = line else { return };
-            if let Ok(Record { body: Body::PathFinished(finished), .. }) = Record::decode(line)
-                && let Some(stats) = finished.stats
-                && stats.files > 1
-            {
-                counts.insert((finished.host, finished.path), stats.files);
+            if let Ok(Record { body: Body::PathFinished(finished), .. }) = Record::decode(line) {
+                let seen = counts.entry((finished.host, finished.path)).or_default();
+                take(seen, finished.status, finished.reason, finished.stats.as_ref());
             }
         });
     }
     counts
 }
 
+/// Only a source that is in the backup counts: what a failed try has listed may be a part of it.
+fn take(seen: &mut LastSeen, status: Status, reason: Reason, figures: Option<&TransferStats>) {
+    match (status, figures) {
+        (Status::Success | Status::Warning, Some(figures)) => {
+            *seen = LastSeen { files: figures.files, stopped: false };
+        }
+        // Its figures say that rsync ran and was stopped; without them nothing was deleted.
+        (_, Some(_)) if matches!(reason, Reason::MaxDelete | Reason::EmptySource) => seen.stopped = true,
+        _ => {}
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
 
-    use backup_common::reason::Reason;
     use backup_common::record::RunRefused;
 
     use super::*;
@@ -160,6 +172,27 @@ mod tests {
         fs::rename(&path, folder.path().join("log.1")).expect("renamed");
         log.append(&record()).expect("appends");
         assert_eq!(fs::read_to_string(&path).expect("read"), record().encode());
+    }
+
+    #[test]
+    fn a_failed_try_does_not_change_what_was_seen_but_its_stop() {
+        let stats = |files| TransferStats { files, ..TransferStats::default() };
+        let mut seen = LastSeen::default();
+        let mut step = |status, reason, files: Option<u64>| {
+            take(&mut seen, status, reason, files.map(stats).as_ref());
+            (seen.files, seen.stopped)
+        };
+        assert_eq!(step(Status::Success, Reason::Ok, Some(300)), (300, false));
+        assert_eq!(step(Status::Failed, Reason::EmptySource, None), (300, false));
+        assert_eq!(step(Status::Failed, Reason::MaxDelete, Some(100)), (300, true));
+        assert_eq!(step(Status::Failed, Reason::Unreachable, None), (300, true));
+        assert_eq!(step(Status::Failed, Reason::SourceMissing, Some(0)), (300, true));
+        assert_eq!(step(Status::Warning, Reason::VanishedFiles, Some(99)), (99, false));
+        assert_eq!(
+            step(Status::Success, Reason::Ok, Some(1)),
+            (1, false),
+            "accepted, or emptied without delete"
+        );
     }
 
     #[test]

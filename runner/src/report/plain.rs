@@ -52,6 +52,15 @@ pub fn line(body: &Body) -> Option<String> {
     })
 }
 
+/// What is said about a path that will be tried again.
+pub fn postponed(path: &PathFinished) -> String {
+    let message = path.messages.first().map(|message| format!(": {message}")).unwrap_or_default();
+    format!(
+        "warning: {} {}: {} ({}), tried again at the end of the run{message}",
+        path.host, path.path, path.status, path.reason
+    )
+}
+
 fn path_line(path: &PathFinished) -> String {
     let mut line = format!("{} {}: {}", path.host, path.path, path.status);
     if path.reason != Reason::Ok {

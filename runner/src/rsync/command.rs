@@ -143,7 +143,7 @@ fn literal(path: &str) -> String {
 }
 
 /// At least one second: 0 would switch the limit off.
-fn whole_seconds(limit: Duration) -> u64 {
+pub(super) fn whole_seconds(limit: Duration) -> u64 {
     (limit.as_secs() + u64::from(limit.subsec_nanos() > 0)).max(1)
 }
 
