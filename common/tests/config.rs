@@ -218,19 +218,3 @@ fn without_mark(line: &str) -> String {
         None => line.to_owned(),
     }
 }
-
-#[test]
-fn the_example_names_every_key() {
-    let source = include_str!("../src/config_file.rs");
-    let keys: Vec<&str> = source
-        .match_indices(['('])
-        .filter_map(|(start, _)| {
-            source[start + 1..].strip_prefix('"')?.split_once("\", problems").map(|(key, _)| key)
-        })
-        .filter(|key| key.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
-        .collect();
-    assert!(keys.len() > 40, "{keys:?}");
-    for key in keys {
-        assert!(EXAMPLE.contains(&format!("{key}:")), "{key} is missing in backup.yaml.example");
-    }
-}
