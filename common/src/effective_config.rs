@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use crate::config::{Access, Amount, Config, Host, MaxDelete, PathJob, Schedule, Scripts, Snapshots, SshTarget};
+use crate::config::{
+    Access, Amount, Config, Host, MaxDelete, PathJob, Schedule, Scripts, Snapshots, SshTarget,
+};
 
 /// A part of the configuration. Blocks keep the order in which people read them.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,11 +95,8 @@ fn path_block(host: &Host, job: &PathJob) -> Part {
     let below = job.destination.strip_prefix(host.name.as_str()).unwrap_or(&job.destination);
     let below = if below.as_os_str().is_empty() { Path::new(".") } else { below };
     let options = job.rsync_options.iter().map(|option| text(&shell_words::quote(option))).collect();
-    let mut keys = vec![
-        ("path", text(&job.path)),
-        ("dest_subdir", path(below)),
-        ("rsync_options", Part::List(options)),
-    ];
+    let mut keys =
+        vec![("path", text(&job.path)), ("dest_subdir", path(below)), ("rsync_options", Part::List(options))];
     keys.extend(job.exclude_file.as_deref().map(|file| ("exclude_file", path(file))));
     keys.extend(job.rsync_path.as_deref().map(|program| ("rsync_path", text(program))));
     keys.extend(job.require.as_deref().map(|file| ("require", text(file))));
@@ -166,7 +165,8 @@ fn seconds(duration: Duration) -> Part {
     if duration.subsec_nanos() == 0 {
         return whole(duration.as_secs());
     }
-    serde_json::Number::from_f64(duration.as_secs_f64()).map_or_else(|| whole(duration.as_secs()), Part::Number)
+    serde_json::Number::from_f64(duration.as_secs_f64())
+        .map_or_else(|| whole(duration.as_secs()), Part::Number)
 }
 
 fn amount(amount: Amount) -> Part {

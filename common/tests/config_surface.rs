@@ -187,7 +187,10 @@ fn the_schema_knows_the_keys_that_the_reader_knows() {
     let host = &schema["properties"]["hosts"]["additionalProperties"];
     let blocks = [
         ("zzzzzzzzzzzzzzzzzzzz: 1\nhosts: {h: {paths: [{path: /a}]}}", &schema),
-        ("config: {zzzzzzzzzzzzzzzzzzzz: 1}\nhosts: {h: {paths: [{path: /a}]}}", &schema["properties"]["config"]),
+        (
+            "config: {zzzzzzzzzzzzzzzzzzzz: 1}\nhosts: {h: {paths: [{path: /a}]}}",
+            &schema["properties"]["config"],
+        ),
         ("hosts: {h: {zzzzzzzzzzzzzzzzzzzz: 1, paths: [{path: /a}]}}", host),
         ("hosts: {h: {paths: [{path: /a, zzzzzzzzzzzzzzzzzzzz: 1}]}}", &host["properties"]["paths"]["items"]),
         (
