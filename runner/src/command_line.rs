@@ -1,5 +1,6 @@
 //! A command as a line that can be pasted into a shell.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -16,12 +17,21 @@ pub fn of_path(config: &Config, host: &Host, job: &PathJob, max_delete: Option<u
 /// `cd DIRECTORY && rsync ARGUMENTS`, every word quoted where a shell would change it.
 fn in_directory(directory: &Path, arguments: &[OsString]) -> String {
     let words = arguments.iter().map(|word| word.to_string_lossy());
-    let mut line = format!("cd {} && rsync", shell_words::quote(&directory.to_string_lossy()));
+    let mut line = format!("cd {} && rsync", quote(&directory.to_string_lossy()));
     for word in words {
         line.push(' ');
-        line.push_str(&shell_words::quote(&word));
+        line.push_str(&quote(&word));
     }
     line
+}
+
+/// A word as it stands where no shell changes it, else in single quotes; the rule of Python's shlex.quote.
+pub fn quote(word: &str) -> Cow<'_, str> {
+    let plain = |c: char| {
+        c.is_ascii_alphanumeric() || matches!(c, '_' | '@' | '%' | '+' | '=' | ':' | ',' | '.' | '/' | '-')
+    };
+    let is_plain = !word.is_empty() && word.chars().all(plain);
+    if is_plain { Cow::Borrowed(word) } else { Cow::Owned(format!("'{}'", word.replace('\'', r"'\''"))) }
 }
 
 #[cfg(test)]

@@ -99,7 +99,7 @@ impl Reporter {
     pub fn tell(&mut self, body: Body) {
         let record = Record { time: Timestamp::now(), run_id: self.identity.run_id.clone(), body };
         match self.log.as_mut().map(|log| log.append(&record)) {
-            Some(Ok(())) => self.complaint = None,
+            Some(Ok(())) => {}
             Some(Err(error)) => {
                 self.complain(&error);
                 self.view.not_logged(&record);

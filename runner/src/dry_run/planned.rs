@@ -6,13 +6,13 @@ use std::path::Path;
 use backup_common::config::{Config, Host, PathJob, Scripts};
 use backup_common::units;
 
-use crate::command_line;
+use crate::command_line::{self, quote};
 use crate::plan::HostPlan;
 use crate::rsync::command::ENVIRONMENT;
 
 /// The lines above everything.
 pub fn heading() -> String {
-    let variable = |(name, value): &(&str, &str)| format!("{name}={}", shell_words::quote(value));
+    let variable = |(name, value): &(&str, &str)| format!("{name}={}", quote(value));
     let environment: Vec<String> = ENVIRONMENT.iter().map(variable).collect();
     format!(
         "This is a dry run; it changes nothing.\nA backup would run these commands, with no other environment than {}:",
@@ -89,7 +89,7 @@ impl Around<'_> {
 }
 
 fn quoted(file: &Path) -> String {
-    shell_words::quote(&file.to_string_lossy()).into_owned()
+    quote(&file.to_string_lossy()).into_owned()
 }
 
 /// What would be done about snapshots.
