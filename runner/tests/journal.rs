@@ -5,6 +5,7 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
@@ -186,12 +187,12 @@ fn real_journal_files_can_be_searched_by_the_fields() {
     // The fields of an entry have the same form in journald's export format, with a time of its own each.
     let mut export = String::new();
     for (number, entry) in told.entries.iter().enumerate() {
-        export += &format!(
-            "__REALTIME_TIMESTAMP={}\n__MONOTONIC_TIMESTAMP={number}\n",
-            1_700_000_000_000_000_u64 + number as u64
-        );
-        export += &format!("_BOOT_ID={:032x}\n", 1);
-        entry.iter().for_each(|(name, value)| export += &format!("{name}={value}\n"));
+        let time = 1_700_000_000_000_000_u64 + number as u64;
+        write!(export, "__REALTIME_TIMESTAMP={time}\n__MONOTONIC_TIMESTAMP={number}\n_BOOT_ID={:032x}\n", 1)
+            .unwrap();
+        for (name, value) in entry {
+            writeln!(export, "{name}={value}").unwrap();
+        }
         export.push('\n');
     }
     fs::write(site.path("export"), export).unwrap();
