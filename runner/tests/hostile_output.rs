@@ -96,7 +96,7 @@ fn names_with_newlines_and_escapes_are_only_names() {
         fs::create_dir_all(&closed).unwrap();
         let file = closed.join(std::ffi::OsStr::from_bytes(name));
         fs::write(&file, "x").unwrap();
-        fs::set_permissions(&file, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o0)).unwrap();
     }
     for folder in [site.path("."), source.clone()] {
         fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
