@@ -65,14 +65,14 @@ fn it_tells_what_would_be_transferred_and_deleted_and_changes_nothing() {
     assert_eq!(output.code, 10, "{output:?}");
     let path = source.display().to_string();
     // Host, path, end, files, size, to transfer, of size, to delete, may delete.
-    let size = ["4.88", "KiB"];
+    let whole = ["4.88", "KiB"];
     assert_eq!(
         row(&output, "new"),
-        [&["new", &path, "success", "4"][..], &size, &["2"], &size, &["0", "50"]].concat()
+        [&["new", &path, "success", "4"][..], &whole, &["2"], &whole, &["0", "50"]].concat()
     );
     assert_eq!(
         row(&output, "full"),
-        [&["full", &path, "failed", "4"][..], &size, &["2"], &size, &["60", "50"]].concat()
+        [&["full", &path, "failed", "4"][..], &whole, &["2"], &whole, &["60", "50"]].concat()
     );
     assert!(output.stdout.contains("(max_delete)") && output.stdout.contains("--force-delete"), "{output:?}");
     assert!(output.stdout.contains("(source_missing)"), "{output:?}");
