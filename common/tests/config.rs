@@ -31,8 +31,12 @@ fn the_older_file_works_unchanged() {
     let Checked { config, warnings } = checked(OLDER);
     assert_eq!(config.backup_base, Path::new("/share/backup/"));
     assert_eq!(config.lock_file, Path::new("/tmp/backup.fil"));
-    assert_eq!(warnings.len(), 1, "{warnings:?}");
-    assert_eq!((warnings[0].line, warnings[0].key.as_str()), (3, "config.lock_file"));
+    assert_eq!(
+        warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        [
+            "line 3: config.lock_file: any user of this machine can hold a lock in this directory and stop all backups; leave the key out to use /run/backup-runner.lock"
+        ]
+    );
 
     let server1 = &config.hosts[0];
     let ssh = server1.access.ssh().unwrap();
@@ -56,6 +60,33 @@ fn the_older_file_works_unchanged() {
         snapshots.schedules[1],
         Schedule { tag: "daily".to_owned(), count: 7, interval: Duration::from_secs(86_400) }
     );
+}
+
+#[test]
+fn the_other_keys_of_older_files_are_understood() {
+    let config = checked(include_str!("configs/older-keys.yaml")).config;
+    let [smallest, scripts, here] = &config.hosts[..] else { panic!("{config:#?}") };
+    let ssh = smallest.access.ssh().unwrap();
+    assert_eq!((ssh.user.as_str(), ssh.hostname.as_str()), ("backup", "smallest"));
+    assert_eq!(smallest.paths[0].destination, Path::new("smallest/etc"));
+    assert_eq!(scripts.scripts.pre_local.as_deref(), Some("mount_usb"));
+    assert_eq!(scripts.scripts.post_local.as_deref(), Some("umount_usb"));
+    let path = &scripts.paths[0];
+    assert_eq!(path.rsync_options, ["-az", "--delete", "--numeric-ids", "--exclude=cache", "-z"]);
+    assert_eq!(path.scripts.pre_local.as_deref(), Some("before"));
+    assert_eq!(path.scripts.post_local.as_deref(), Some("after"));
+    assert_eq!((&here.access, here.ignore_ping), (&Access::Local, true));
+}
+
+#[test]
+fn an_empty_list_of_options_asks_for_none() {
+    for (options, expected) in
+        [("[]", vec![]), ("''", vec![]), ("~", vec!["-a", "--delete", "--numeric-ids"])]
+    {
+        let text =
+            format!("{{config: {{rsync_options: {options}}}, hosts: {{h: {{paths: [{{path: /a}}]}}}}}}");
+        assert_eq!(checked(&text).config.hosts[0].paths[0].rsync_options, expected, "{options}");
+    }
 }
 
 #[test]
@@ -133,6 +164,22 @@ fn overlapping_destinations_are_refused_also_when_a_default_makes_them() {
 }
 
 #[test]
+fn an_empty_dest_subdir_is_the_hosts_own_directory_and_holds_no_other() {
+    let config = checked(&with_host("paths: [{path: /a, dest_subdir: ''}]")).config;
+    assert_eq!(config.hosts[0].paths[0].destination, Path::new("h"));
+    let found = errors(&with_host("paths: [{path: /a, dest_subdir: ''}, {path: /b}]"));
+    assert!(found[0].contains("is inside of"), "{found:?}");
+}
+
+#[test]
+fn odd_source_paths_are_taken_as_they_are() {
+    for path in ["/a*", "/[b]?", "/c d", "/$(id)", "/it's", "/-rf", "/~x", "/ü"] {
+        let text = with_host(&format!("paths: [{{path: \"{path}\"}}]"));
+        assert_eq!(checked(&text).config.hosts[0].paths[0].path, path);
+    }
+}
+
+#[test]
 fn what_could_become_an_option_or_leave_its_place_is_refused() {
     let path = "paths: [{path: /a}]";
     for (lines, expected) in [
@@ -150,6 +197,12 @@ fn what_could_become_an_option_or_leave_its_place_is_refused() {
         ("paths: [{path: \"/a\\nb\"}]".to_owned(), "control characters"),
         ("paths: [{path: /a, dest_subdir: ../x}]".to_owned(), "can not hold .."),
         ("paths: [{path: /a, dest_subdir: /x}]".to_owned(), "must be relative"),
+        ("paths: [{path: /a, dest_subdir: \"a\\0b\"}]".to_owned(), "control characters"),
+        ("paths: [{path: \"/a\\0b\"}]".to_owned(), "control characters"),
+        ("paths: [{path: '~/x'}]".to_owned(), "must be absolute"),
+        ("ssh_user: 'a b'\npaths: [{path: /a}]".to_owned(), "user name has"),
+        (format!("ssh_user: root\nssh_options: [-oLocalCommand=id]\n{path}"), "refused"),
+        (format!("rsync_options: --trust-sender\n{path}"), "refused"),
         ("paths: []".to_owned(), "at least one path"),
         ("ssh_user: root\nhostname: b\nssh_user: root@a\npaths: [{path: /a}]".to_owned(), "second time"),
         ("ssh_user: root@a\nhostname: b\npaths: [{path: /a}]".to_owned(), "keep one of them"),
@@ -216,21 +269,5 @@ fn without_mark(line: &str) -> String {
     match key.strip_prefix('#').filter(|rest| !rest.starts_with([' ', '\n']) || rest.starts_with("  ")) {
         Some(rest) => format!("{}{rest}", &line[..line.len() - key.len()]),
         None => line.to_owned(),
-    }
-}
-
-#[test]
-fn the_example_names_every_key() {
-    let source = include_str!("../src/config_file.rs");
-    let keys: Vec<&str> = source
-        .match_indices(['('])
-        .filter_map(|(start, _)| {
-            source[start + 1..].strip_prefix('"')?.split_once("\", problems").map(|(key, _)| key)
-        })
-        .filter(|key| key.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
-        .collect();
-    assert!(keys.len() > 40, "{keys:?}");
-    for key in keys {
-        assert!(EXAMPLE.contains(&format!("{key}:")), "{key} is missing in backup.yaml.example");
     }
 }

@@ -4,6 +4,8 @@ mod host;
 mod look;
 mod path;
 
+pub use host::{concerns_whole_host, status as status_of};
+
 use std::num::NonZeroUsize;
 use std::sync::mpsc::Sender;
 use std::sync::{Mutex, PoisonError};

@@ -2,13 +2,17 @@
 
 mod backup;
 mod capture;
+mod check;
 mod cli;
+mod command_line;
 mod connect;
 mod console;
 mod destination;
+mod dry_run;
 mod exit_code;
 mod hooks;
 mod identity;
+mod journal_socket;
 mod lock;
 mod plan;
 mod print;
@@ -28,18 +32,18 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
+    if cli.print_schema {
+        return check::print_schema();
+    }
+    if cli.check_config {
+        return check::check_config(&cli.config, &cli);
+    }
     let config = match run::read_config(&cli.config) {
         Ok(config) => config,
         Err(problems) => {
-            print::error_line(&problems);
+            report::refuse_config(&problems);
             return exit_code::CONFIG.into();
         }
     };
-    if cli.check_config {
-        run::check_config(&config)
-    } else if cli.verify_hosts {
-        connect::verify_hosts(&cli, &config.config)
-    } else {
-        run::back_up(&cli, &config)
-    }
+    if cli.verify_hosts { connect::verify_hosts(&cli, &config.config) } else { run::back_up(&cli, &config) }
 }

@@ -25,17 +25,25 @@ use crate::programs::{self, Program, Programs};
 use crate::report::Reporter;
 use crate::rsync::version::Version;
 use crate::stop::Stop;
-use crate::{exit_code, print, stats_log, trust, volume};
+use crate::{dry_run, exit_code, print, stats_log, trust, volume};
+
+/// Reads the text of the configuration.
+pub fn read_text(path: &Path) -> Result<String, String> {
+    // What stands in it runs as root.
+    let bytes = trust::read(path).map_err(|error| format!("configuration: {}", ErrorChain(&error)))?;
+    String::from_utf8(bytes).map_err(|error| {
+        format!(
+            "cannot read {}: it is not UTF-8 at byte {}",
+            path.display(),
+            error.utf8_error().valid_up_to()
+        )
+    })
+}
 
 /// Reads and checks the configuration; the error is the whole text for the user.
 pub fn read_config(path: &Path) -> Result<Checked, String> {
     let name = path.display();
-    // What stands in it runs as root.
-    let bytes = trust::read(path).map_err(|error| format!("configuration: {}", ErrorChain(&error)))?;
-    let text = String::from_utf8(bytes).map_err(|error| {
-        format!("cannot read {name}: it is not UTF-8 at byte {}", error.utf8_error().valid_up_to())
-    })?;
-    Config::parse(&text).map_err(|problems| {
+    Config::parse(&read_text(path)?).map_err(|problems| {
         let lines: Vec<String> = problems.errors.iter().map(|problem| format!("{name}: {problem}")).collect();
         format!("{}\n{} in {name}; nothing was touched", lines.join("\n"), errors(problems.errors.len()))
     })
@@ -43,23 +51,6 @@ pub fn read_config(path: &Path) -> Result<Checked, String> {
 
 fn errors(count: usize) -> String {
     backup_common::units::counted(count.try_into().unwrap_or(u64::MAX), "error")
-}
-
-/// Says that the configuration is right, with its warnings.
-pub fn check_config(checked: &Checked) -> ExitCode {
-    for warning in &checked.warnings {
-        print::error_line(&format!("warning: {warning}"));
-    }
-    let (_, problems) = outside_files(&checked.config, || checked.config.hosts.iter());
-    if !problems.is_empty() {
-        for problem in &problems {
-            print::error_line(problem);
-        }
-        return exit_code::CONFIG.into();
-    }
-    let paths: usize = checked.config.hosts.iter().map(|host| host.paths.len()).sum();
-    print::line(&format!("the configuration is right: {} hosts, {paths} paths", checked.config.hosts.len()));
-    exit_code::SUCCESS.into()
 }
 
 /// Backs up: plan, lock, check the volume, run, report.
@@ -74,15 +65,26 @@ pub fn back_up(cli: &Cli, checked: &Checked) -> ExitCode {
         }
     };
     drop(last_seen);
+    if cli.dry_run {
+        for warning in &checked.warnings {
+            print::error_line(&format!("warning: {warning}"));
+        }
+        return dry_run::dry_run(&plan, config, cli.json);
+    }
     let identity = Identity::of_this_process();
     let run_id = identity.run_id.clone();
-    let mut reporter = Reporter::open(identity, &config.stats_file);
+    let mut reporter = Reporter::open(identity, &config.stats_file, cli.json);
     for warning in &checked.warnings {
         reporter.warn(&format!("warning: {warning}"));
     }
     warn_of_what_is_not_built(config, &mut reporter);
     match prepare(config, &plan, run_id, &mut reporter) {
-        Ok(prepared) => run(&plan, config, &prepared, &mut reporter),
+        Ok(prepared) => {
+            if cli.verbose {
+                reporter.be_verbose(&plan, config, prepared.programs.escapes_names());
+            }
+            run(&plan, config, &prepared, &mut reporter)
+        }
         Err(refused) => {
             let code = exit_code::of_refusal(refused.reason);
             reporter.tell(Body::RunRefused(refused));
@@ -152,7 +154,7 @@ fn find_programs(plan: &Plan<'_>, stop: &Stop, reporter: &mut Reporter) -> Resul
 }
 
 /// Reads the scripts and checks the exclude files of these hosts; the problems are lines for people.
-fn outside_files<'a, I: Iterator<Item = &'a Host>>(
+pub fn outside_files<'a, I: Iterator<Item = &'a Host>>(
     config: &Config,
     hosts: impl Fn() -> I,
 ) -> (Option<Library>, Vec<String>) {

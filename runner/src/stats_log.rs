@@ -4,12 +4,15 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Once};
 
 use backup_common::lines::{Line, LineBuffer};
 use backup_common::reason::Reason;
 use backup_common::record::{Body, Record, TransferStats};
 use backup_common::status::Status;
 use rustix::fs::{FileType, Mode, OFlags, fdatasync, fstat, ftruncate, open, stat};
+use signal_hook::consts::signal::SIGXFSZ;
 
 use crate::plan::{AllLastSeen, LastSeen};
 
@@ -39,6 +42,7 @@ impl StatsLog {
     /// Opens the log and makes it if needed, readable by its group.
     pub fn open(path: &Path) -> Result<Self, StatsLogError> {
         let failed = |error: io::Error| StatsLogError::Io(path.to_owned(), error);
+        survive_size_limit();
         let flags = OFlags::RDWR
             | OFlags::APPEND
             | OFlags::CREATE
@@ -71,7 +75,7 @@ impl StatsLog {
             .map_err(|error| failed(&self.path, error.into()))?;
         if written < line.len() {
             // A full disk takes a part: cut it back, or begin the next line anew.
-            self.torn = u64::try_from(before).map_or(true, |size| ftruncate(&self.file, size).is_err());
+            self.torn = !self.cut_back(before, written);
             return Err(failed(&self.path, io::ErrorKind::StorageFull.into()));
         }
         self.torn = false;
@@ -81,6 +85,13 @@ impl StatsLog {
         Ok(())
     }
 
+    /// Takes the part of a record away again, unless another run has written behind it.
+    fn cut_back(&self, before: i64, written: usize) -> bool {
+        let end = i64::try_from(written).ok().and_then(|written| before.checked_add(written));
+        let is_last = fstat(&self.file).is_ok_and(|found| Some(found.st_size) == end);
+        is_last && u64::try_from(before).is_ok_and(|size| ftruncate(&self.file, size).is_ok())
+    }
+
     /// Whether logrotate has put another file in its place.
     fn was_rotated(&self) -> bool {
         match (fstat(&self.file), stat(&self.path)) {
@@ -88,6 +99,17 @@ impl StatsLog {
             _ => true,
         }
     }
+}
+
+/// A limit on the size of files (`RLIMIT_FSIZE`, setrlimit(2)) must cost a record and not the run.
+///
+/// With a handler the write says so instead. rsync does not inherit it, as it would an ignored signal.
+fn survive_size_limit() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // Where it can not be caught, everything else still works.
+        let _ = signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)));
+    });
 }
 
 fn last_byte(file: &OwnedFd) -> io::Result<Option<u8>> {

@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on fails")]
 
-#[allow(dead_code, reason = "not every test file uses all of it")]
 mod support;
 
 use std::fs;

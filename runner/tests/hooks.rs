@@ -4,7 +4,6 @@
 
 #[path = "support/scripts.rs"]
 mod scripts;
-#[allow(dead_code, reason = "not every test file uses all of it")]
 mod support;
 
 use std::fs;

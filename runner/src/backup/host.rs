@@ -166,7 +166,7 @@ pub fn status(host: &Host, reason: Reason) -> Status {
 }
 
 /// Reasons that another path of the same host would meet as well, after the same wait.
-fn concerns_whole_host(reason: Reason) -> bool {
+pub fn concerns_whole_host(reason: Reason) -> bool {
     matches!(
         reason,
         Reason::Unreachable

@@ -1,4 +1,5 @@
 //! A backup server in a temporary directory.
+#![allow(dead_code, reason = "each test program uses its own part")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
