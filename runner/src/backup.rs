@@ -133,7 +133,7 @@ fn count(outcomes: &[Outcome]) -> StatusCounts {
 }
 
 /// Seconds to the microsecond, as records hold them.
-fn seconds(duration: Duration) -> f64 {
+pub fn seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e6
 }
 

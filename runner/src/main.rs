@@ -12,6 +12,7 @@ mod process;
 mod report;
 mod rsync;
 mod run;
+mod snapshots;
 mod stats_log;
 mod stop;
 mod volume;

@@ -6,11 +6,13 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
+use std::time::Instant;
 
 use backup_common::config::{Checked, Config};
 use backup_common::error_chain::ErrorChain;
 use backup_common::reason::Reason;
 use backup_common::record::{Body, RunRefused, RunStarted};
+use backup_common::status::Status;
 
 use crate::backup::{self, Session};
 use crate::cli::Cli;
@@ -20,7 +22,7 @@ use crate::lock::{Lock, LockError};
 use crate::plan::{self, Plan};
 use crate::report::Reporter;
 use crate::stop::Stop;
-use crate::{exit_code, print, stats_log, volume};
+use crate::{exit_code, print, snapshots, stats_log, volume};
 
 /// Reads and checks the configuration; the error is the whole text for the user.
 pub fn read_config(path: &Path) -> Result<Checked, String> {
@@ -97,6 +99,8 @@ fn run(plan: &Plan<'_>, config: &Config, lock: &Lock, base: &Base, reporter: &mu
             return exit_code::REFUSED.into();
         }
     };
+    let mut snapshots = snapshots::Run::begin(config, base);
+    let begun = Instant::now();
     reporter.tell(Body::RunStarted(RunStarted {
         trigger: reporter.trigger(),
         pid: std::process::id(),
@@ -104,6 +108,9 @@ fn run(plan: &Plan<'_>, config: &Config, lock: &Lock, base: &Base, reporter: &mu
         hosts: plan.hosts.len().try_into().unwrap_or(u64::MAX),
         paths: plan.path_count().try_into().unwrap_or(u64::MAX),
     }));
+    if let Some(snapshots) = &mut snapshots {
+        snapshots.before(reporter);
+    }
     let cores = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let parallel = config.parallel.unwrap_or(cores);
     let (happened, happenings) = mpsc::channel();
@@ -115,10 +122,17 @@ fn run(plan: &Plan<'_>, config: &Config, lock: &Lock, base: &Base, reporter: &mu
         reporter.tell_all(&happenings);
         work.join()
     });
-    let Ok(Ok(finished)) = outcome else {
+    let Ok(Ok(mut finished)) = outcome else {
         reporter.warn("cannot start the threads of this run; too many processes or too little memory");
         return exit_code::FAILED.into();
     };
+    // The files are saved, and their history is not: that is a warning.
+    if let Some(reason) = snapshots.and_then(|snapshots| snapshots.after(&stop, reporter))
+        && finished.status < Status::Warning
+    {
+        (finished.status, finished.reason) = (Status::Warning, reason);
+    }
+    finished.duration_seconds = backup::seconds(begun.elapsed());
     let code = exit_code::of_run(finished.status, stop.signal());
     reporter.tell(Body::RunFinished(finished));
     reporter.close();
@@ -127,9 +141,6 @@ fn run(plan: &Plan<'_>, config: &Config, lock: &Lock, base: &Base, reporter: &mu
 
 /// Keys that are understood and whose work this version does not do; a backup without it is still right.
 fn warn_of_what_is_not_built(config: &Config, reporter: &mut Reporter) {
-    if config.snapshots.is_some() {
-        reporter.warn("warning: snapshots are configured, and this version does not take them yet");
-    }
     if config.hosts.iter().any(|host| host.retries > 0) {
         reporter.warn("warning: retries is set, and this version tries each path once");
     }

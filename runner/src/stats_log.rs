@@ -7,7 +7,8 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use backup_common::lines::{Line, LineBuffer};
-use backup_common::record::{Body, Record};
+use backup_common::record::{Body, PathFinished, Record};
+use jiff::Timestamp;
 use rustix::fs::{FileType, Mode, OFlags, fdatasync, fstat, ftruncate, open, stat};
 
 /// How much of the log's end is read for what was last seen: some ten thousand paths.
@@ -97,29 +98,66 @@ fn last_byte(file: &OwnedFd) -> io::Result<Option<u8>> {
 /// The file count last seen of each host and path, from the end of the log; an unreadable log knows none.
 pub fn file_counts(path: &Path) -> HashMap<(String, String), u64> {
     let mut counts = HashMap::new();
+    each_record(path, |record| {
+        if let Body::PathFinished(finished) = record.body
+            && let Some(stats) = finished.stats
+            && stats.files > 1
+        {
+            counts.insert((finished.host, finished.path), stats.files);
+        }
+    });
+    counts
+}
+
+/// What earlier runs have left in the log.
+#[derive(Debug, Default)]
+pub struct Earlier {
+    /// Time of the last record.
+    pub last_record: Option<Timestamp>,
+    /// The last end of each path that has not begun again since.
+    pub ends: HashMap<(String, String), PathFinished>,
+}
+
+/// What earlier runs have left, from the end of the log; an unreadable log knows nothing.
+pub fn earlier(path: &Path) -> Earlier {
+    let mut earlier = Earlier::default();
+    each_record(path, |record| {
+        earlier.last_record = Some(record.time);
+        match record.body {
+            Body::PathStarted(started) => {
+                earlier.ends.remove(&(started.host, started.path));
+            }
+            Body::PathFinished(finished) => {
+                earlier.ends.insert((finished.host.clone(), finished.path.clone()), *finished);
+            }
+            _ => {}
+        }
+    });
+    earlier
+}
+
+/// Reads the records at the end of the log.
+fn each_record(path: &Path, mut found: impl FnMut(Record)) {
     // To open a pipe would wait for its writer.
     if !path.is_file() {
-        return counts;
+        return;
     }
-    let Ok(mut file) = File::open(path) else { return counts };
+    let Ok(mut file) = File::open(path) else { return };
     let size = file.metadata().map_or(0, |found| found.len());
     if file.seek(SeekFrom::Start(size.saturating_sub(LOOK_BACK_BYTES))).is_err() {
-        return counts;
+        return;
     }
     let mut lines = LineBuffer::default();
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(count @ 1..) = file.read(&mut buffer) {
         lines.push(&buffer[..count], |line| {
-            let Line::Complete(line) = line else { return };
-            if let Ok(Record { body: Body::PathFinished(finished), .. }) = Record::decode(line)
-                && let Some(stats) = finished.stats
-                && stats.files > 1
+            if let Line::Complete(line) = line
+                && let Ok(record) = Record::decode(line)
             {
-                counts.insert((finished.host, finished.path), stats.files);
+                found(record);
             }
         });
     }
-    counts
 }
 
 #[cfg(test)]
@@ -133,7 +171,7 @@ mod tests {
 
     fn record() -> Record {
         Record {
-            time: jiff::Timestamp::UNIX_EPOCH,
+            time: Timestamp::UNIX_EPOCH,
             run_id: "r".to_owned(),
             body: Body::RunRefused(RunRefused { reason: Reason::Locked, message: "m".to_owned() }),
         }
