@@ -14,6 +14,7 @@ use backup_common::record::{Body, RunFinished, StatusCounts};
 use backup_common::status::Status;
 
 use crate::destination::Base;
+use crate::free_space::Floor;
 use crate::lock::Lock;
 use crate::plan::Plan;
 use crate::rsync::output::Progress;
@@ -31,6 +32,8 @@ pub struct Session<'a> {
     pub lock: &'a Lock,
     /// Asks for an orderly end.
     pub stop: &'a Stop,
+    /// The floor of free space; it is ready when a transfer has to end, also because of `stop`.
+    pub floor: &'a Floor,
     /// Where everything is told.
     pub happened: &'a Sender<Happening>,
 }

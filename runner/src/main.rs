@@ -4,6 +4,7 @@ mod backup;
 mod cli;
 mod destination;
 mod exit_code;
+mod free_space;
 mod identity;
 mod lock;
 mod plan;

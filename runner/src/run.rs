@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::num::NonZeroUsize;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc;
@@ -17,6 +18,7 @@ use backup_common::status::Status;
 use crate::backup::{self, Session};
 use crate::cli::Cli;
 use crate::destination::Base;
+use crate::free_space::Floor;
 use crate::identity::Identity;
 use crate::lock::{Lock, LockError};
 use crate::plan::{self, Plan};
@@ -99,6 +101,16 @@ fn run(plan: &Plan<'_>, config: &Config, lock: &Lock, base: &Base, reporter: &mu
             return exit_code::REFUSED.into();
         }
     };
+    let floor = match Floor::watch(base, config.min_free, stop.as_fd()) {
+        Ok(floor) => floor,
+        Err(error) => {
+            reporter.warn(&format!("cannot watch the free space: {error}"));
+            return exit_code::REFUSED.into();
+        }
+    };
+    if let Some(warning) = volume::mount_warning(base) {
+        reporter.warn(&warning);
+    }
     let mut snapshots = snapshots::Run::begin(config, base);
     let begun = Instant::now();
     reporter.tell(Body::RunStarted(RunStarted {
@@ -117,7 +129,11 @@ fn run(plan: &Plan<'_>, config: &Config, lock: &Lock, base: &Base, reporter: &mu
     let outcome = thread::scope(|scope| {
         let work = scope.spawn(|| {
             let happened = happened;
-            backup::all(plan, Session { base, lock, stop: &stop, happened: &happened }, parallel)
+            backup::all(
+                plan,
+                Session { base, lock, stop: &stop, floor: &floor, happened: &happened },
+                parallel,
+            )
         });
         reporter.tell_all(&happenings);
         work.join()

@@ -30,6 +30,9 @@ pub fn back_up(planned: &HostPlan<'_>, session: Session<'_>) -> HostOutcome {
         if session.stop.signal().is_some() {
             known = Some((Reason::Interrupted, "the run was stopped before this path began".to_owned()));
         }
+        if let Some(message) = session.floor.crossed().filter(|_| known.is_none()) {
+            known = Some((Reason::NoSpace, message));
+        }
         let reason = match &known {
             Some((reason, message)) => {
                 leave_out(host, path, *reason, message, session);

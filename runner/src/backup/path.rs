@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use super::{Happening, Session, seconds};
 use crate::destination::DestinationError;
 use crate::plan::PathPlan;
-use crate::process::{self, Ending, Inherit, Limits, Stream};
+use crate::process::{self, Cut, Ending, Inherit, Limits, Stream};
 use crate::rsync::command::{self, Request};
 use crate::rsync::messages::Messages;
 use crate::rsync::output::{OutputParser, Progress};
@@ -80,7 +80,7 @@ fn transfer(host: &Host, planned: &PathPlan<'_>, session: Session<'_>) -> Transf
     let mut messages = Messages::default();
     let mut progress = ProgressTeller { host, job, session, recorded: Instant::now() };
     let ending =
-        process::run(&mut rsync, inherit, limits, session.stop.as_fd(), |stream, bytes| match stream {
+        process::run(&mut rsync, inherit, limits, session.floor.as_fd(), |stream, bytes| match stream {
             Stream::Output => {
                 if let Some(found) = output.push(bytes) {
                     progress.tell(found);
@@ -92,7 +92,14 @@ fn transfer(host: &Host, planned: &PathPlan<'_>, session: Session<'_>) -> Transf
     match ending {
         Ok(ending) => {
             let stats = output.finish();
-            let reason = verdict(&ending, stats.as_ref(), &messages);
+            let mut reason = verdict(&ending, stats.as_ref(), &messages);
+            if let Some(message) = session.floor.crossed()
+                && ending.cut == Some(Cut::Stopped)
+                && session.stop.signal().is_none()
+            {
+                messages.add(ErrorKind::Space, &message);
+                reason = Reason::NoSpace;
+            }
             Transfer { ending: Some(ending), stats, messages, reason }
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Transfer::not_begun(
