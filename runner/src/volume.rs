@@ -1,6 +1,7 @@
 //! Whether the backup directory is the file system that it should be, and has room.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use backup_common::config::Amount;
@@ -62,6 +63,11 @@ pub fn check(base: &Base, require_mount: bool, min_free: Option<Amount>) -> Resu
         }
     }
     Ok(())
+}
+
+/// Whether nothing can be written any more, as after an error that made the kernel remount it.
+pub fn is_read_only(directory: impl AsFd) -> bool {
+    fstatvfs(directory).is_ok_and(|found| found.f_flag.contains(StatVfsMountFlags::RDONLY))
 }
 
 /// What to say of a backup volume whose mount lets setuid programs and device files of other machines work here.

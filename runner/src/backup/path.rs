@@ -21,6 +21,7 @@ use crate::rsync::command::{self, Request};
 use crate::rsync::messages::Messages;
 use crate::rsync::output::{OutputParser, Progress};
 use crate::rsync::verdict::verdict;
+use crate::volume;
 
 /// Least time between two progress records of a path.
 const PROGRESS_PERIOD: Duration = Duration::from_secs(10);
@@ -93,6 +94,10 @@ fn transfer(host: &Host, planned: &PathPlan<'_>, session: Session<'_>) -> Transf
         Ok(ending) => {
             let stats = output.finish();
             let mut reason = verdict(&ending, stats.as_ref(), &messages);
+            // rsync names each file that it could not write, as if only those were concerned.
+            if reason == Reason::PartialTransfer && volume::is_read_only(&directory) {
+                reason = Reason::ReadOnly;
+            }
             if let Some(message) = session.floor.crossed()
                 && ending.cut == Some(Cut::Stopped)
                 && session.stop.signal().is_none()
