@@ -1,6 +1,6 @@
 //! Read-only snapshots of the backup volume: taken when due, kept by count.
 //!
-//! [`plan`] decides and is pure; [`volume`] asks the kernel and obeys. The kernel makes a snapshot read-only and
+//! [`mod@plan`] decides and is pure; [`volume`] asks the kernel and obeys. The kernel makes a snapshot read-only and
 //! under its final name in one transaction, so that a run that is killed at any point leaves nothing half done:
 //! a snapshot is there or it is not, and what was not deleted yet is found again by the next run.
 //!

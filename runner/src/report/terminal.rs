@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use backup_common::record::Body;
+use backup_common::record::{Body, SnapshotAction};
 use backup_common::status::Status;
 use backup_common::units;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -74,6 +74,7 @@ impl View for Terminal {
             }
             Body::RunFinished(run) => Some(run.status),
             Body::RunRefused(_) => Some(Status::Failed),
+            Body::Snapshot(snapshot) if snapshot.action == SnapshotAction::Failed => Some(Status::Warning),
             _ => None,
         };
         if let Some(line) = plain::line(body) {
