@@ -170,15 +170,21 @@ fn a_clock_that_is_set_back_deletes_nothing() {
         assert_eq!(server.backup_at(&format!("2031-05-01 1{hour}:00:00"), &[]).code, 0);
     }
     assert_eq!(server.names(), ["each_2031-05-01_110000", "each_2031-05-01_120000"]);
-    // One more than wanted, so that there would be something to delete.
-    server.snapshot("each_2031-05-01_113000");
+    // More than wanted, so that there would be something to delete; the newest of them is not from the future.
+    for time in ["090000", "093000", "113000"] {
+        server.snapshot(&format!("each_2031-05-01_{time}"));
+    }
     let output = server.backup_at("2031-05-01 11:40:00", &[]);
     assert_eq!(output.code, 0, "{output:?}");
     assert_eq!(server.told(SnapshotAction::Created), ["each_2031-05-01_114000"]);
     assert_eq!(server.told(SnapshotAction::Deleted), [] as [String; 0]);
-    let kept = server.records().into_iter().find(|record| record.action == SnapshotAction::Kept).unwrap();
-    println!("{kept:?}");
-    assert_eq!(server.names().len(), 4);
+    let kept: Vec<_> =
+        server.records().into_iter().filter(|record| record.action == SnapshotAction::Kept).collect();
+    assert_eq!(kept.len(), 4, "{kept:?}");
+    assert!(kept[0].message.as_deref().unwrap().contains("dated in the future"), "{kept:?}");
+    let words = "the clock was set back: the last record before this run is of 2031-05-01T12:00:";
+    assert!(kept[1..].iter().all(|record| record.message.as_deref().unwrap().starts_with(words)), "{kept:?}");
+    assert_eq!(server.names().len(), 6);
     // When the clock is right again, the order is that in which they were made.
     assert_eq!(server.backup_at("2031-05-01 14:00:00", &[]).code, 0);
     assert_eq!(server.names(), ["each_2031-05-01_114000", "each_2031-05-01_140000"]);
