@@ -271,3 +271,23 @@ fn without_mark(line: &str) -> String {
         None => line.to_owned(),
     }
 }
+
+#[test]
+fn the_snapshot_directory_is_apart_from_all_destinations() {
+    let text = |directory: &str| {
+        format!(
+            "config: {{backup_base: /share}}\nhosts: {{a: {{paths: [{{path: /x}}]}}}}\nsnapshots:\n  volume: /share\n  directory: {directory}\n  schedules: []\n"
+        )
+    };
+    assert!(Config::parse(&text(".snapshots")).is_ok());
+    for directory in ["a", "a/x", "a/x/y"] {
+        let problems = Config::parse(&text(directory)).unwrap_err();
+        let found: Vec<String> = problems.errors.iter().map(ToString::to_string).collect();
+        assert!(
+            found.len() == 1
+                && found[0].starts_with("line 5: snapshots.directory: ")
+                && found[0].contains("a /x"),
+            "{found:?}"
+        );
+    }
+}

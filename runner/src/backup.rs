@@ -18,6 +18,7 @@ use backup_common::status::Status;
 
 use self::host::{HostOutcome, HostRun};
 use crate::destination::Base;
+use crate::free_space::Floor;
 use crate::hooks::Hooks;
 use crate::lock::Lock;
 use crate::plan::Plan;
@@ -43,6 +44,8 @@ pub struct Session<'a> {
     pub stop: &'a Stop,
     /// The scripts.
     pub hooks: &'a Hooks,
+    /// The floor of free space; it is ready when a transfer has to end, also because of `stop`.
+    pub floor: &'a Floor,
     /// Where everything is told.
     pub happened: &'a Sender<Happening>,
 }
@@ -210,7 +213,7 @@ fn count(outcomes: &[Outcome]) -> StatusCounts {
 }
 
 /// Seconds to the microsecond, as records hold them.
-fn seconds(duration: Duration) -> f64 {
+pub fn seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e6
 }
 

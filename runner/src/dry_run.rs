@@ -37,9 +37,6 @@ pub fn dry_run(plan: &Plan<'_>, config: &Config, json: bool) -> ExitCode {
         for host in &plan.hosts {
             print::line(planned::host(config, host, escapes_names).trim_end());
         }
-        for step in planned::snapshot_steps(config) {
-            print::line(&step);
-        }
     }
     let base = match Base::open(&config.backup_base) {
         Ok(base) => base,
@@ -66,6 +63,9 @@ pub fn dry_run(plan: &Plan<'_>, config: &Config, json: bool) -> ExitCode {
         }
     } else {
         print::line(&format!("\n{}", table::table(&forecasts).trim_end()));
+        for line in planned::snapshot_steps(config, &base) {
+            print::line(&line);
+        }
     }
     let worst = forecasts.iter().map(|forecast| forecast.status).max();
     let stopped = stop.signal();

@@ -134,6 +134,11 @@ impl Reporter {
         self.view.warn(message);
     }
 
+    /// The ends of paths that were told so far.
+    pub fn finished(&self) -> &[PathFinished] {
+        &self.finished
+    }
+
     /// Shows the closing table.
     pub fn close(&mut self) {
         // By host and path, so that two runs can be compared line by line.

@@ -7,16 +7,19 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
+use std::time::Instant;
 
 use backup_common::config::{Checked, Config, Host};
 use backup_common::error_chain::ErrorChain;
 use backup_common::reason::Reason;
 use backup_common::record::{Body, RunRefused, RunStarted};
+use backup_common::status::Status;
 
 use crate::backup::{self, Session};
 use crate::cli::Cli;
 use crate::console::Console;
 use crate::destination::Base;
+use crate::free_space::Floor;
 use crate::hooks::{self, Hooks, Library, Pending};
 use crate::identity::Identity;
 use crate::lock::{Lock, LockError};
@@ -25,7 +28,7 @@ use crate::programs::{self, Program, Programs};
 use crate::report::Reporter;
 use crate::rsync::version::Version;
 use crate::stop::Stop;
-use crate::{dry_run, exit_code, print, stats_log, trust, volume};
+use crate::{dry_run, exit_code, print, snapshots, stats_log, trust, volume};
 
 /// Reads the text of the configuration.
 pub fn read_text(path: &Path) -> Result<String, String> {
@@ -77,7 +80,6 @@ pub fn back_up(cli: &Cli, checked: &Checked) -> ExitCode {
     for warning in &checked.warnings {
         reporter.warn(&format!("warning: {warning}"));
     }
-    warn_of_what_is_not_built(config, &mut reporter);
     match prepare(config, &plan, run_id, &mut reporter) {
         Ok(prepared) => {
             if cli.verbose {
@@ -175,6 +177,18 @@ pub fn outside_files<'a, I: Iterator<Item = &'a Host>>(
 
 fn run(plan: &Plan<'_>, config: &Config, prepared: &Prepared, reporter: &mut Reporter) -> ExitCode {
     let Prepared { lock, base, programs, stop, hooks } = prepared;
+    let floor = match Floor::watch(base, config.min_free, stop.as_fd()) {
+        Ok(floor) => floor,
+        Err(error) => {
+            reporter.warn(&format!("cannot watch the free space: {error}"));
+            return exit_code::REFUSED.into();
+        }
+    };
+    if let Some(warning) = volume::mount_warning(base) {
+        reporter.warn(&warning);
+    }
+    let mut snapshots = snapshots::Run::begin(config, base);
+    let begun = Instant::now();
     reporter.tell(Body::RunStarted(RunStarted {
         trigger: reporter.trigger(),
         pid: std::process::id(),
@@ -183,31 +197,34 @@ fn run(plan: &Plan<'_>, config: &Config, prepared: &Prepared, reporter: &mut Rep
         paths: plan.path_count().try_into().unwrap_or(u64::MAX),
         rsync_version: programs.rsync.map(|version| version.to_string()),
     }));
+    if let Some(snapshots) = &mut snapshots {
+        snapshots.before(reporter);
+    }
     let cores = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let parallel = config.parallel.unwrap_or(cores);
     let (happened, happenings) = mpsc::channel();
     let outcome = thread::scope(|scope| {
         let work = scope.spawn(|| {
             let happened = happened;
-            let session = Session { base, lock, programs, stop, hooks, happened: &happened };
+            let session = Session { base, lock, programs, stop, floor: &floor, hooks, happened: &happened };
             backup::all(plan, session, parallel, config.retry_wait)
         });
         reporter.tell_all(&happenings);
         work.join()
     });
-    let Ok(Ok(finished)) = outcome else {
+    let Ok(Ok(mut finished)) = outcome else {
         reporter.warn("cannot start the threads of this run; too many processes or too little memory");
         return exit_code::FAILED.into();
     };
+    // The files are saved, and their history is not: that is a warning.
+    if let Some(reason) = snapshots.and_then(|snapshots| snapshots.after(stop, reporter))
+        && finished.status < Status::Warning
+    {
+        (finished.status, finished.reason) = (Status::Warning, reason);
+    }
+    finished.duration_seconds = backup::seconds(begun.elapsed());
     let code = exit_code::of_run(finished.status, stop.signal());
     reporter.tell(Body::RunFinished(finished));
     reporter.close();
     code
-}
-
-/// Keys that are understood and whose work this version does not do; a backup without it is still right.
-fn warn_of_what_is_not_built(config: &Config, reporter: &mut Reporter) {
-    if config.snapshots.is_some() {
-        reporter.warn("warning: snapshots are configured, and this version does not take them yet");
-    }
 }

@@ -1,5 +1,6 @@
 //! Appends records to the stats log, each with one write.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::OwnedFd;
@@ -9,8 +10,9 @@ use std::sync::{Arc, Once};
 
 use backup_common::lines::{Line, LineBuffer};
 use backup_common::reason::Reason;
-use backup_common::record::{Body, Record, TransferStats};
+use backup_common::record::{Body, PathFinished, Record, TransferStats};
 use backup_common::status::Status;
+use jiff::Timestamp;
 use rustix::fs::{FileType, Mode, OFlags, fdatasync, fstat, ftruncate, open, stat};
 use signal_hook::consts::signal::SIGXFSZ;
 
@@ -122,27 +124,64 @@ fn last_byte(file: &OwnedFd) -> io::Result<Option<u8>> {
 /// What was last seen of each host and path, from the end of the log; an unreadable log knows nothing.
 pub fn last_seen(path: &Path) -> AllLastSeen {
     let mut counts = AllLastSeen::new();
+    each_record(path, |record| {
+        if let Body::PathFinished(finished) = record.body {
+            let seen = counts.entry((finished.host, finished.path)).or_default();
+            take(seen, finished.status, finished.reason, finished.stats.as_ref());
+        }
+    });
+    counts
+}
+
+/// What earlier runs have left in the log.
+#[derive(Debug, Default)]
+pub struct Earlier {
+    /// Time of the last record.
+    pub last_record: Option<Timestamp>,
+    /// The last end of each path that has not begun again since.
+    pub ends: HashMap<(String, String), PathFinished>,
+}
+
+/// What earlier runs have left, from the end of the log; an unreadable log knows nothing.
+pub fn earlier(path: &Path) -> Earlier {
+    let mut earlier = Earlier::default();
+    each_record(path, |record| {
+        earlier.last_record = Some(record.time);
+        match record.body {
+            Body::PathStarted(started) => {
+                earlier.ends.remove(&(started.host, started.path));
+            }
+            Body::PathFinished(finished) => {
+                earlier.ends.insert((finished.host.clone(), finished.path.clone()), *finished);
+            }
+            _ => {}
+        }
+    });
+    earlier
+}
+
+/// Reads the records at the end of the log.
+fn each_record(path: &Path, mut found: impl FnMut(Record)) {
     // To open a pipe would wait for its writer.
     if !path.is_file() {
-        return counts;
+        return;
     }
-    let Ok(mut file) = File::open(path) else { return counts };
+    let Ok(mut file) = File::open(path) else { return };
     let size = file.metadata().map_or(0, |found| found.len());
     if file.seek(SeekFrom::Start(size.saturating_sub(LOOK_BACK_BYTES))).is_err() {
-        return counts;
+        return;
     }
     let mut lines = LineBuffer::default();
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(count @ 1..) = file.read(&mut buffer) {
         lines.push(&buffer[..count], |line| {
-            let Line::Complete(line) = line else { return };
-            if let Ok(Record { body: Body::PathFinished(finished), .. }) = Record::decode(line) {
-                let seen = counts.entry((finished.host, finished.path)).or_default();
-                take(seen, finished.status, finished.reason, finished.stats.as_ref());
+            if let Line::Complete(line) = line
+                && let Ok(record) = Record::decode(line)
+            {
+                found(record);
             }
         });
     }
-    counts
 }
 
 /// Only a source that is in the backup counts: what a failed try has listed may be a part of it.
@@ -167,7 +206,7 @@ mod tests {
 
     fn record() -> Record {
         Record {
-            time: jiff::Timestamp::UNIX_EPOCH,
+            time: Timestamp::UNIX_EPOCH,
             run_id: "r".to_owned(),
             body: Body::RunRefused(RunRefused { reason: Reason::Locked, message: "m".to_owned() }),
         }

@@ -123,6 +123,10 @@ impl<'a> HostRun<'a> {
             };
             if session.stop.signal().is_some() {
                 known = Some(interrupted());
+            } else if known.is_none()
+                && let Some(message) = session.floor.crossed()
+            {
+                known = Some((Reason::NoSpace, vec![message]));
             }
             let finished = match &known {
                 Some((reason, messages)) => left_out(host, planned, *reason, messages, tried, session),

@@ -18,11 +18,12 @@ use super::{Happening, Outcome, Session, seconds};
 use crate::destination::DestinationError;
 use crate::hooks::{Bracket, Scene, Trouble};
 use crate::plan::PathPlan;
-use crate::process::{self, Ending, Inherit, Limits, Stream};
+use crate::process::{self, Cut, Ending, Inherit, Limits, Stream};
 use crate::rsync::command::{self, Request};
 use crate::rsync::messages::Messages;
 use crate::rsync::output::{OutputParser, Progress};
 use crate::rsync::verdict::verdict;
+use crate::volume;
 
 /// Least time between two progress records of a path.
 const PROGRESS_PERIOD: Duration = Duration::from_secs(10);
@@ -104,7 +105,7 @@ fn transfer(host: &Host, planned: &PathPlan<'_>, session: Session<'_>) -> Transf
     let mut messages = Messages::default();
     let mut progress = ProgressTeller { host, job, session, recorded: Instant::now() };
     let ending =
-        process::run(&mut rsync, inherit, limits, session.stop.as_fd(), |stream, bytes| match stream {
+        process::run(&mut rsync, inherit, limits, session.floor.as_fd(), |stream, bytes| match stream {
             Stream::Output => {
                 if let Some(found) = output.push(bytes) {
                     progress.tell(found);
@@ -126,6 +127,17 @@ fn transfer(host: &Host, planned: &PathPlan<'_>, session: Session<'_>) -> Transf
             // A service manager that stops the run may signal rsync as well, and before us.
             if reason == Reason::Killed && session.stop.signal().is_some() {
                 reason = Reason::Interrupted;
+            }
+            // rsync names each file that it could not write, as if only those were concerned.
+            if reason == Reason::PartialTransfer && volume::is_read_only(&directory) {
+                reason = Reason::ReadOnly;
+            }
+            if let Some(message) = session.floor.crossed()
+                && ending.cut == Some(Cut::Stopped)
+                && session.stop.signal().is_none()
+            {
+                messages.add(ErrorKind::Space, &message);
+                reason = Reason::NoSpace;
             }
             Transfer { ending: Some(ending), stats, messages, reason }
         }

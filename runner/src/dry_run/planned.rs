@@ -7,8 +7,10 @@ use backup_common::config::{Config, Host, PathJob, Scripts};
 use backup_common::units;
 
 use crate::command_line::{self, quote};
+use crate::destination::Base;
 use crate::plan::HostPlan;
 use crate::rsync::command::{ENVIRONMENT, Request};
+use crate::snapshots;
 
 /// The lines above everything.
 pub fn heading() -> String {
@@ -97,24 +99,17 @@ fn quoted(file: &Path) -> String {
     quote(&file.to_string_lossy()).into_owned()
 }
 
-/// What would be done about snapshots.
-///
-/// TO FILL IN: told from the configuration alone so far; once the snapshots of a volume are planned by a
-/// function of their own, its steps (made, pruned, kept, and why) are printed here instead.
-pub fn snapshot_steps(config: &Config) -> Vec<String> {
-    let Some(snapshots) = &config.snapshots else { return Vec::new() };
-    let when = if snapshots.before { "before" } else { "after" };
-    let schedules = snapshots.schedules.iter().map(|schedule| {
-        let kept = if schedule.count == 0 { "all".to_owned() } else { schedule.count.to_string() };
-        let interval = units::duration(schedule.interval.as_secs_f64());
-        format!("  {}: one every {interval}, {kept} complete ones kept", schedule.tag)
-    });
-    let heading = format!(
-        "\nsnapshots: of {} in {}, {when} the transfers",
-        snapshots.volume.display(),
-        snapshots.directory.display()
-    );
-    std::iter::once(heading).chain(schedules).collect()
+/// What would be done about snapshots, if every path were successful.
+pub fn snapshot_steps(config: &Config, base: &Base) -> Vec<String> {
+    let Some(settings) = &config.snapshots else { return Vec::new() };
+    let mut lines =
+        vec![format!("\nsnapshots of {}, if every path is successful", settings.volume.display())];
+    match snapshots::preview(config, base) {
+        Ok(steps) if steps.is_empty() => lines.push("  nothing to do".to_owned()),
+        Ok(steps) => lines.extend(steps.iter().map(|step| format!("  would {step}"))),
+        Err(error) => lines.push(format!("  would fail: {}", error.words())),
+    }
+    lines
 }
 
 #[cfg(test)]
@@ -140,8 +135,6 @@ mod tests {
             });
             found.push_str(&super::host(&config, &HostPlan { host, paths: paths.collect() }, true));
         }
-        found.push_str(&snapshot_steps(&config).join("\n"));
-        found.push('\n');
         let golden = format!("{folder}/expected.txt");
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             fs::write(&golden, &found).expect("can write the golden file");

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use backup_common::record::{Body, PathFinished};
+use backup_common::record::{Body, PathFinished, SnapshotAction};
 use backup_common::status::Status;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
@@ -126,6 +126,7 @@ impl View for Terminal {
                 Some(run.status)
             }
             Body::RunRefused(_) => Some(Status::Failed),
+            Body::Snapshot(snapshot) if snapshot.action == SnapshotAction::Failed => Some(Status::Warning),
             _ => None,
         };
         if let Some(line) = plain::line(body) {
