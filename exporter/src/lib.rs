@@ -23,5 +23,6 @@ pub mod http;
 pub mod inputs;
 pub mod log;
 pub mod outputs;
+pub mod schedule;
 pub mod serve;
 pub mod state;

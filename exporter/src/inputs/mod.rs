@@ -9,4 +9,6 @@
 //! 3. start it in [`crate::serve`].
 
 pub mod config;
+pub mod snapshots;
 pub mod stats;
+pub mod timer;
