@@ -1,19 +1,27 @@
 //! Records in, metrics out: each directory below `scenarios/` is one test.
 //!
-//! `config.yaml` and `events.jsonl` are what is given, `metrics.txt` is what a scrape must show.
+//! `config.yaml` and `events.jsonl` are what is given, `metrics.txt` is what a scrape must show. Some have
+//! `timer.jsonl`, what systemd says about the timer, and `snapshots.txt`, the names in the directory of the
+//! snapshots.
 //! `UPDATE_GOLDEN=1 cargo test --test scenarios` writes what it shows now; read the diff before committing.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on fails")]
 
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use backup_common::config::Config;
 use backup_common::lines::{Line, LineBuffer};
 use backup_common::record::Record;
-use backup_exporter::event::{Event, Input, Listing, Skip};
+use backup_exporter::event::{Event, Input, Listing, Skip, SnapshotCounts, snapshot_limits};
+use backup_exporter::inputs::snapshots;
+use backup_exporter::inputs::timer::bus::{self, Clock};
 use backup_exporter::outputs::metrics;
+use backup_exporter::schedule::calendar::Calendar;
+use backup_exporter::schedule::{Plan, Schedule, Times};
 use backup_exporter::state::State;
+use jiff::tz::TimeZone;
 use proptest::prelude::*;
 
 #[test]
@@ -31,8 +39,17 @@ fn check(scenario: &Path) {
     let config = fs::read_to_string(scenario.join("config.yaml")).unwrap();
     let events = fs::read(scenario.join("events.jsonl")).unwrap();
     let mut state = State::default();
-    state.apply(configured(&config));
-    state.apply(Event::InputUp(Input::Stats));
+    for event in [configured(&config), snapshots_configured(&config), Event::InputUp(Input::Stats)] {
+        state.apply(event);
+    }
+    if let Ok(printed) = fs::read_to_string(scenario.join("timer.jsonl")) {
+        state.apply(Event::Scheduled(Some(timer(&printed))));
+    }
+    if let Ok(names) = fs::read_to_string(scenario.join("snapshots.txt")) {
+        let mut counts = SnapshotCounts::new();
+        names.lines().for_each(|name| snapshots::add(&mut counts, name, &TimeZone::UTC));
+        state.apply(Event::SnapshotsSeen(Some(counts)));
+    }
     for event in recorded(&events) {
         state.apply(event);
     }
@@ -91,6 +108,20 @@ fn names_that_nobody_configured_can_not_fill_the_memory() {
 
 fn configured(config: &str) -> Event {
     Event::Configured(Listing::from(&Config::parse(config).unwrap().config))
+}
+
+fn snapshots_configured(config: &str) -> Event {
+    Event::SnapshotsConfigured(snapshot_limits(&Config::parse(config).unwrap().config))
+}
+
+/// The timer as the input sees it at a fixed time.
+fn timer(printed: &str) -> Schedule {
+    let seen = bus::parse(printed).unwrap();
+    let times = |text: &String| Times::Calendar(Calendar::parse(text).unwrap());
+    let plan = Plan { calendars: seen.calendars.iter().map(times).collect(), ..seen.plan.clone() };
+    let now = "2026-11-23T12:46:38Z".parse().unwrap();
+    let clock = Clock { now, monotonic: Duration::from_secs(12_265) };
+    seen.schedule(&plan, plan.interval(now, &TimeZone::UTC), clock, &TimeZone::UTC)
 }
 
 fn recorded(log: &[u8]) -> Vec<Event> {

@@ -3,7 +3,6 @@
 //! Only names and types of directory entries are read: nothing below a snapshot is looked at, nothing is
 //! opened but the directory itself. A file system that hangs holds up this thread and no scrape.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -76,10 +75,10 @@ pub fn run(
     }
 }
 
-/// Counts what has the name of a snapshot and is a directory; what is none is passed over.
+/// Counts the directories that have the name of a snapshot.
 fn count(directory: &Path, local: &TimeZone) -> Result<SnapshotCounts, ReadError> {
     let error = |error| ReadError(directory.to_owned(), error);
-    let mut counts: SnapshotCounts = BTreeMap::new();
+    let mut counts = SnapshotCounts::new();
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         // The runner makes it with the first snapshot.
@@ -88,19 +87,21 @@ fn count(directory: &Path, local: &TimeZone) -> Result<SnapshotCounts, ReadError
     };
     for entry in entries {
         let entry = entry.map_err(error)?;
-        let name = entry.file_name();
-        let Some(name) = name.to_str().and_then(SnapshotName::parse) else { continue };
         // The type comes with the name and costs no look at the entry; a link is none to a directory.
-        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            continue;
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            add(&mut counts, &entry.file_name().to_string_lossy(), local);
         }
-        let Ok(time) = local.to_ambiguous_timestamp(name.time).compatible() else { continue };
-        if counts.len() >= TAGS && !counts.contains_key(&name.tag) {
-            continue;
-        }
-        counts.entry(name.tag).or_default().add(time, name.complete);
     }
     Ok(counts)
+}
+
+/// Pure: counts a name, unless it is none of a snapshot.
+pub fn add(counts: &mut SnapshotCounts, name: &str, local: &TimeZone) {
+    let Some(SnapshotName { tag, time, complete }) = SnapshotName::parse(name) else { return };
+    let Ok(time) = local.to_ambiguous_timestamp(time).compatible() else { return };
+    if counts.len() < TAGS || counts.contains_key(&tag) {
+        counts.entry(tag).or_default().add(time, complete);
+    }
 }
 
 #[cfg(test)]
@@ -114,7 +115,7 @@ mod tests {
     fn directories_with_the_name_of_a_snapshot() {
         let root = tempfile::tempdir().unwrap();
         let directory = root.path().join(".snapshots");
-        assert_eq!(count(&directory, &TimeZone::UTC).unwrap(), BTreeMap::new(), "none was taken yet");
+        assert_eq!(count(&directory, &TimeZone::UTC).unwrap(), SnapshotCounts::new(), "none was taken yet");
         fs::create_dir(&directory).unwrap();
         for name in [
             "daily_2026-01-03_030000",
