@@ -4,6 +4,7 @@
 //! [`State::apply`](crate::state::State::apply) gives them a meaning.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use backup_common::config::Config;
 use backup_common::record::{DecodeError, Record};
@@ -28,9 +29,8 @@ pub enum Event {
     Skipped(Input, Skip),
     /// The timer that starts the runs, if there is one.
     Scheduled(Option<Schedule>),
-    /// The configured snapshot schedules, by type, each with the number of snapshots that it keeps (0 keeps
-    /// all).
-    SnapshotsConfigured(BTreeMap<String, u64>),
+    /// The configured snapshots, read together with [`Self::Configured`].
+    SnapshotsConfigured(SnapshotListing),
     /// The snapshots in their directory; none if it can not be read.
     SnapshotsSeen(Option<SnapshotCounts>),
     /// An input has handed over everything that was there when the exporter started.
@@ -78,10 +78,23 @@ impl SnapshotCount {
     }
 }
 
-/// The configured schedules with the number of snapshots that each keeps.
-pub fn snapshot_limits(config: &Config) -> BTreeMap<String, u64> {
-    let schedules = config.snapshots.iter().flat_map(|snapshots| &snapshots.schedules);
-    schedules.map(|schedule| (schedule.tag.clone(), schedule.count)).collect()
+/// The configured schedules of snapshots: only these have series.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SnapshotListing {
+    /// Where they are kept, if any are configured.
+    pub directory: Option<PathBuf>,
+    /// Complete ones that each schedule keeps, by its type; 0 keeps all.
+    pub limits: BTreeMap<String, u64>,
+}
+
+impl From<&Config> for SnapshotListing {
+    fn from(config: &Config) -> Self {
+        let schedules = config.snapshots.iter().flat_map(|snapshots| &snapshots.schedules);
+        Self {
+            directory: config.snapshots.as_ref().map(|snapshots| snapshots.directory.clone()),
+            limits: schedules.map(|schedule| (schedule.tag.clone(), schedule.count)).collect(),
+        }
+    }
 }
 
 /// Where events come from.
@@ -108,8 +121,8 @@ impl Input {
         }
     }
 
-    /// Whether counters are rebuilt from it at the start, so that nothing is shown before it has handed
-    /// over what was there.
+    /// Whether counters are rebuilt from it, so that nothing can be shown before it has caught up; the others
+    /// are waited for only as long as that is short.
     pub const fn is_replayed(self) -> bool {
         matches!(self, Self::Stats)
     }

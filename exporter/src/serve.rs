@@ -2,9 +2,11 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::mpsc as std_mpsc;
 use std::thread;
+use std::time::Duration;
 
 use backup_common::config::{Checked, Config};
 use backup_common::error_chain::ErrorChain;
@@ -15,7 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use crate::event::{Event, Listing, snapshot_limits};
+use crate::event::{Event, Input, Listing, SnapshotListing};
 use crate::http::routes::Site;
 use crate::http::{self, ListenError, Server};
 use crate::inputs;
@@ -26,6 +28,10 @@ use crate::state::State;
 
 /// Batches of events that wait at most before their sender waits too.
 const QUEUE: usize = 16;
+
+/// Longest time that the first scrape is held up by an input that has no counters, such as a directory on
+/// a file system that hangs.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What to serve, and where it comes from.
 #[derive(Clone, Debug)]
@@ -88,7 +94,7 @@ pub async fn run(options: Options) -> Result<(), ServeError> {
         .name("timer".to_owned())
         .spawn(move || inputs::timer::run(&timer, &unit_path, &woken, &events_of_timer))?;
     let (snapshots_wake, woken) = std_mpsc::sync_channel(1);
-    let (directory, directories) = watch::channel(snapshot_directory(&config));
+    let (directory, directories) = watch::channel(SnapshotListing::from(&config).directory);
     let events_of_snapshots = sender.clone();
     thread::Builder::new()
         .name("snapshots".to_owned())
@@ -104,28 +110,33 @@ pub async fn run(options: Options) -> Result<(), ServeError> {
         drop(alive);
     })?;
 
+    let mut slow = pin!(tokio::time::sleep(PATIENCE));
+    let mut waits = true;
     loop {
         let batch = tokio::select! {
             received = events.recv() => received.ok_or(ServeError::Input)?,
-            _ = &mut ended => return Err(ServeError::Input),
-            _ = signals.hangup.recv() => {
-                let (batch, config) = reload(&options.config_file);
-                if let Some(config) = config {
-                    directory.send_replace(snapshot_directory(&config));
-                    wake(&snapshots_wake);
-                }
-                batch
+            () = &mut slow, if waits => {
+                waits = false;
+                let others = Input::ALL.into_iter().filter(|input| !input.is_replayed());
+                others.map(Event::CaughtUp).collect()
             }
+            _ = &mut ended => return Err(ServeError::Input),
+            _ = signals.hangup.recv() => reload(&options.config_file),
             _ = signals.interrupt.recv() => break,
             _ = signals.terminate.recv() => break,
         };
         for event in batch {
-            if let Event::Recorded(_, record) = &event {
-                match record.body {
+            match &event {
+                Event::SnapshotsConfigured(listing) => {
+                    directory.send_replace(listing.directory.clone());
+                    wake(&snapshots_wake);
+                }
+                Event::Recorded(_, record) => match record.body {
                     Body::RunStarted(_) | Body::RunFinished(_) => wake(&timer_wake),
                     Body::Snapshot(_) => wake(&snapshots_wake),
                     _ => {}
-                }
+                },
+                _ => {}
             }
             state.apply(event);
         }
@@ -151,23 +162,19 @@ async fn listen(addresses: &[String]) -> Result<Vec<TcpListener>, ListenError> {
 
 /// What a configuration tells the state.
 fn configured(config: &Config) -> Vec<Event> {
-    vec![Event::Configured(Listing::from(config)), Event::SnapshotsConfigured(snapshot_limits(config))]
-}
-
-fn snapshot_directory(config: &Config) -> Option<PathBuf> {
-    config.snapshots.as_ref().map(|snapshots| snapshots.directory.clone())
+    vec![Event::Configured(Listing::from(config)), Event::SnapshotsConfigured(SnapshotListing::from(config))]
 }
 
 /// A configuration with errors changes nothing but what the exporter says of itself.
-fn reload(file: &Path) -> (Vec<Event>, Option<Config>) {
+fn reload(file: &Path) -> Vec<Event> {
     match inputs::config::read(file) {
         Ok(Checked { config, .. }) => {
             info!(file = %file.display(), hosts = config.hosts.len(), "configuration read again");
-            (configured(&config), Some(config))
+            configured(&config)
         }
         Err(error) => {
             warn!(error = %ErrorChain(&error), "configuration not taken over; the one before stays in use");
-            (vec![Event::ConfigRejected], None)
+            vec![Event::ConfigRejected]
         }
     }
 }

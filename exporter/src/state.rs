@@ -74,7 +74,7 @@ impl State {
             Event::InputDown(input) => self.health(input).up = false,
             Event::CaughtUp(input) => self.health(input).caught_up = true,
             Event::Scheduled(timer) => self.expected.learn(timer),
-            Event::SnapshotsConfigured(limits) => self.snapshots.configure(limits),
+            Event::SnapshotsConfigured(listing) => self.snapshots.configure(listing.limits),
             Event::SnapshotsSeen(counts) => self.snapshots.see(counts),
             Event::Skipped(input, skip) => *self.health(input).skipped.entry(skip).or_default() += 1,
             Event::Recorded(input, record) => {
@@ -116,10 +116,10 @@ impl State {
         !self.config_rejected
     }
 
-    /// Whether every input that is replayed has handed over what was there at the start: before that,
-    /// counters stand below where they stood before a restart.
+    /// Whether every input has handed over what was there at the start: before that, counters
+    /// stand below where they stood before a restart.
     pub fn has_caught_up(&self) -> bool {
-        self.inputs().filter(|(input, _)| input.is_replayed()).all(|(_, health)| health.caught_up)
+        self.inputs().all(|(_, health)| health.caught_up)
     }
 
     fn health(&mut self, input: Input) -> &mut InputHealth {

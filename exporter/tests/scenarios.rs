@@ -14,7 +14,7 @@ use std::time::Duration;
 use backup_common::config::Config;
 use backup_common::lines::{Line, LineBuffer};
 use backup_common::record::Record;
-use backup_exporter::event::{Event, Input, Listing, Skip, SnapshotCounts, snapshot_limits};
+use backup_exporter::event::{Event, Input, Listing, Skip, SnapshotCounts, SnapshotListing};
 use backup_exporter::inputs::snapshots;
 use backup_exporter::inputs::timer::bus::{self, Clock};
 use backup_exporter::outputs::metrics;
@@ -111,7 +111,7 @@ fn configured(config: &str) -> Event {
 }
 
 fn snapshots_configured(config: &str) -> Event {
-    Event::SnapshotsConfigured(snapshot_limits(&Config::parse(config).unwrap().config))
+    Event::SnapshotsConfigured(SnapshotListing::from(&Config::parse(config).unwrap().config))
 }
 
 /// The timer as the input sees it at a fixed time.
