@@ -46,9 +46,7 @@ fn check(scenario: &Path) {
         state.apply(Event::Scheduled(Some(timer(&printed))));
     }
     if let Ok(names) = fs::read_to_string(scenario.join("snapshots.txt")) {
-        let mut counts = SnapshotCounts::new();
-        names.lines().for_each(|name| snapshots::add(&mut counts, name, &TimeZone::UTC));
-        state.apply(Event::SnapshotsSeen(Some(counts)));
+        state.apply(snapshots_seen(&names.lines().collect::<Vec<_>>()));
     }
     for event in recorded(&events) {
         state.apply(event);
@@ -114,6 +112,14 @@ fn snapshots_configured(config: &str) -> Event {
     Event::SnapshotsConfigured(SnapshotListing::from(&Config::parse(config).unwrap().config))
 }
 
+fn snapshots_seen(names: &[&str]) -> Event {
+    let mut counts = SnapshotCounts::new();
+    for name in names {
+        snapshots::add(&mut counts, name, &TimeZone::UTC);
+    }
+    Event::SnapshotsSeen(Some(counts))
+}
+
 /// The timer as the input sees it at a fixed time.
 fn timer(printed: &str) -> Schedule {
     let seen = bus::parse(printed).unwrap();
@@ -155,6 +161,11 @@ fn any_events() -> impl Strategy<Value = Vec<Event>> {
         1 => Just(configured("hosts: {a: {ssh_user: '', paths: [{path: /x}]}}")),
         1 => Just(configured("hosts: {a: {ssh_user: '', paths: [{path: /x}, {path: /y}]}, b: {ssh_user: '', paths: [{path: /x}]}}")),
         1 => Just(Event::Skipped(Input::Stats, Skip::TooLong)),
+        1 => Just(Event::SnapshotsSeen(None)),
+        1 => "daily_2026-0[1-9]-0[1-9]_030000".prop_map(|name| snapshots_seen(&[&name])),
+        1 => Just(snapshots_configured("hosts: {a: {ssh_user: '', paths: [{path: /x}]}}\nsnapshots: {volume: /v, schedules: [{type: daily, count: 1, interval: 1}]}")),
+        1 => Just(Event::Scheduled(None)),
+        1 => Just(Event::Scheduled(Some(timer(include_str!("timers/never-triggered.jsonl"))))),
     ];
     proptest::collection::vec(event, 0..60)
 }

@@ -60,6 +60,22 @@ fn the_interval_and_its_source_follow_the_unit_file_and_the_runs() {
     assert_eq!(exporter.value("backup_schedule_next_run_timestamp_seconds"), None);
 }
 
+/// The abbreviation of local time is no time zone by itself: `systemd-analyze` reads the expression.
+#[test]
+fn an_expression_that_only_systemd_can_read() {
+    let home = Home::new();
+    let unit = home.path().join("x.timer");
+    fs::write(&unit, "[Timer]\nOnCalendar=0/6:00 IST\n").unwrap();
+    let exporter = home.start_with(home.command().env("TZ", ":Asia/Kolkata").arg("--timer").arg(&unit));
+    assert_eq!(exporter.value("backup_schedule_interval_source{source=\"configured\"}"), Some(1.0));
+    assert_eq!(exporter.value("backup_schedule_interval_seconds"), Some(21_600.0));
+
+    fs::write(&unit, "[Timer]\nOnCalendar=whenever\n").unwrap();
+    home.append(run_ends());
+    exporter.until("backup_schedule_interval_source{source=\"configured\"}", 0.0);
+    assert!(exporter.messages().contains("cannot read the calendar expression"), "{}", exporter.messages());
+}
+
 /// `busctl` is a stand-in here: one that somebody else has put first on the `PATH`.
 #[test]
 fn the_tools_of_systemd_are_not_taken_from_the_environment() {

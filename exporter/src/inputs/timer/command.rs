@@ -1,10 +1,10 @@
 //! Edge: runs one of systemd's tools for at most five seconds.
 
 use std::io::{self, Read};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longest time for an answer.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -51,11 +51,15 @@ fn output_within(program: &str, arguments: &[&str], deadline: Duration) -> Resul
         })
         .map_err(start)?;
     // Both pipes are at their end once the child is, and never if it hangs.
-    let (stdout, stderr) =
-        answers.recv_timeout(deadline).map_err(|_| CommandError::Deadline(program.to_owned()))?;
-    match child.0.wait() {
-        Ok(status) if status.success() => Ok(stdout),
-        _ => Err(CommandError::Failed(program.to_owned(), backup_common::text::clean(stderr.trim(), 500))),
+    let late = || CommandError::Deadline(program.to_owned());
+    let until = Instant::now() + deadline;
+    let (stdout, stderr) = answers.recv_timeout(deadline).map_err(|_| late())?;
+    match child.wait_until(until).map_err(start)? {
+        Some(status) if status.success() => Ok(stdout),
+        None => Err(late()),
+        Some(_) => {
+            Err(CommandError::Failed(program.to_owned(), backup_common::text::clean(stderr.trim(), 500)))
+        }
     }
 }
 
@@ -69,6 +73,19 @@ fn text(pipe: Option<impl Read>) -> String {
 
 /// A child that does not outlive its use.
 struct Killed(Child);
+
+impl Killed {
+    /// Its end, if it comes in time; as a rule it is there at once, because the pipes are closed.
+    fn wait_until(&mut self, until: Instant) -> io::Result<Option<ExitStatus>> {
+        loop {
+            let status = self.0.try_wait()?;
+            if status.is_some() || Instant::now() >= until {
+                return Ok(status);
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
 
 impl Drop for Killed {
     fn drop(&mut self) {
@@ -92,7 +109,10 @@ mod tests {
 
     #[test]
     fn one_that_hangs_is_killed() {
-        let hung = output_within("sleep", &["1000"], Duration::from_millis(50));
-        assert!(matches!(hung, Err(CommandError::Deadline(_))), "{hung:?}");
+        // The second one closes its pipes first.
+        for (program, arguments) in [("sleep", &["1000"][..]), ("sh", &["-c", "exec sleep 1000 >&- 2>&-"])] {
+            let hung = output_within(program, arguments, Duration::from_millis(50));
+            assert!(matches!(hung, Err(CommandError::Deadline(_))), "{hung:?}");
+        }
     }
 }
