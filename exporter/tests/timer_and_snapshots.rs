@@ -5,6 +5,7 @@ mod support;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use backup_common::record::{Body, Record, RunFinished, RunStarted, Snapshot, SnapshotAction, Trigger};
 use backup_common::{reason::Reason, status::Status};
@@ -58,6 +59,20 @@ fn the_interval_and_its_source_follow_the_unit_file_and_the_runs() {
     exporter.until("backup_schedule_interval_seconds", 21_600.0);
     exporter.until("backup_exporter_input_up{input=\"timer\"}", 0.0);
     assert_eq!(exporter.value("backup_schedule_next_run_timestamp_seconds"), None);
+}
+
+/// A pipe that nobody writes to stands for a file system that hangs: what reads it waits for ever.
+#[test]
+fn an_input_that_hangs_holds_up_neither_the_first_scrape_nor_the_end() {
+    let home = Home::new();
+    let unit = home.path().join("x.timer");
+    assert!(Command::new("mkfifo").arg(&unit).status().unwrap().success());
+    let mut exporter = home.start_with(home.command().arg("--timer").arg(&unit));
+    assert_eq!(exporter.value("backup_exporter_input_up{input=\"timer\"}"), Some(0.0));
+    home.append(run_ends());
+    exporter.until("backup_exporter_input_up{input=\"stats\"}", 1.0);
+    exporter.process.signal("TERM");
+    assert_eq!(exporter.process.wait().code(), Some(0));
 }
 
 /// The abbreviation of local time is no time zone by itself: `systemd-analyze` reads the expression.
