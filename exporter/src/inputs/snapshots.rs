@@ -97,7 +97,7 @@ fn count(directory: &Path, local: &TimeZone) -> Result<SnapshotCounts, ReadError
 
 /// Pure: counts a name, unless it is none of a snapshot.
 pub fn add(counts: &mut SnapshotCounts, name: &str, local: &TimeZone) {
-    let Some(SnapshotName { tag, time, complete }) = SnapshotName::parse(name) else { return };
+    let Some(SnapshotName { tag, time, complete, .. }) = SnapshotName::parse(name) else { return };
     let Ok(time) = local.to_ambiguous_timestamp(time).compatible() else { return };
     if counts.len() < TAGS || counts.contains_key(&tag) {
         counts.entry(tag).or_default().add(time, complete);
@@ -120,7 +120,7 @@ mod tests {
         for name in [
             "daily_2026-01-03_030000",
             "daily_2026-01-02_030000",
-            "daily_2026-01-04_030000_incomplete",
+            "daily_2026-01-04_030000_2_incomplete",
             "old_type_2025-01-01_000000",
             "lost+found",
         ] {
