@@ -5,6 +5,7 @@ use std::process::Command;
 
 use backup_exporter::inputs::timer::analyze;
 use backup_exporter::schedule::calendar::Calendar;
+use backup_exporter::schedule::{Plan, Times};
 use backup_testkit::process;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -244,6 +245,29 @@ proptest! {
             }
         } else {
             prop_assert_eq!(ours, systemd);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+    /// Whenever one looks within the next year, no two runs of the schedule are further apart.
+    #[test]
+    fn no_gap_is_larger_than_the_interval(expressions in proptest::collection::vec(expression(), 1..3), now in 1_700_000_000_i64..1_900_000_000, later in 0_i64..300 * 86_400, zone in 0usize..3) {
+        let calendars: Vec<_> = expressions.iter().filter_map(|text| Calendar::parse(text).ok()).map(Times::Calendar).collect();
+        let plan = Plan { calendars, ..Plan::default() };
+        let zone = TimeZone::get(ZONES[zone]).unwrap();
+        let (now, later) = (Timestamp::from_second(now).unwrap(), Timestamp::from_second(now + later).unwrap());
+        let next = |&time: &Timestamp| plan.next_after(time, &zone);
+        // More runs than one every five minutes are not looked through for a whole year.
+        let dense = std::iter::successors(next(&now), next).nth(288);
+        prop_assume!(dense.is_none_or(|time| time.duration_since(now).as_hours() >= 24));
+        let interval = plan.interval(now, &zone);
+        let times: Vec<_> = std::iter::successors(next(&later), next).take(50).collect();
+        for pair in times.windows(2).filter(|pair| pair[1].duration_since(now).as_hours() < 24 * 400) {
+            let gap = pair[1].duration_since(pair[0]).unsigned_abs();
+            prop_assert!(interval.is_some_and(|interval| gap <= interval), "{:?} > {:?} at {}", gap, interval, pair[0]);
         }
     }
 }

@@ -11,8 +11,8 @@ use super::calendar::Calendar;
 const HORIZON: SignedDuration = SignedDuration::from_hours(24 * 400);
 /// Runs that are looked at even beyond the horizon, for schedules such as `Fri *-*-13` or `yearly`.
 const LEAST: usize = 50;
-/// Runs that are looked at at most in one go: half-hourly ones of a year.
-const MOST: usize = 20_000;
+/// Runs that are looked at at most in one go: those of a year, one every five minutes.
+const MOST: usize = 120_000;
 /// Around each change of the clock gaps are looked for apart, for schedules with more runs than that.
 const AROUND: SignedDuration = SignedDuration::from_hours(3);
 /// systemd's default for `AccuracySec=`; up to this the time of a run counts as exact.
