@@ -29,8 +29,11 @@ use unit_file::{Settings, UnitFileError};
 
 /// Time between two looks.
 const PERIOD: Duration = Duration::from_secs(60);
-/// The same while the service runs: only after its end systemd knows the next time.
-const PERIOD_WHILE_RUNNING: Duration = Duration::from_secs(5);
+/// The same for a while after a run told of its end and its service is not over yet: only then systemd knows
+/// the next time.
+const SHORT_PERIOD: Duration = Duration::from_secs(5);
+/// Looks with the short period.
+const SHORT_PERIODS: u32 = 12;
 /// Times that are asked for of an expression that only systemd can read.
 const ITERATIONS: &str = "--iterations=400";
 
@@ -73,9 +76,11 @@ pub fn run(timer: &Timer, search: &[PathBuf], wake: &Receiver<()>, events: &mpsc
     let mut reader = Reader::default();
     let mut last = None;
     let mut trouble = String::new();
+    let mut short = 0;
     while !events.is_closed() {
         let look = look(timer, search, &mut reader);
-        let period = if matches!(look, Ok((_, true))) { PERIOD_WHILE_RUNNING } else { PERIOD };
+        let is_running = matches!(look, Ok((_, true)));
+        let period = if is_running && short > 0 { SHORT_PERIOD } else { PERIOD };
         let seen = look.map(|(schedule, _)| schedule);
         tell(timer, &seen, &mut trouble);
         let health = if seen.is_ok() { Event::InputUp } else { Event::InputDown };
@@ -87,9 +92,11 @@ pub fn run(timer: &Timer, search: &[PathBuf], wake: &Receiver<()>, events: &mpsc
             let _ = events.blocking_send(batch);
             last = Some(found);
         }
-        if let Err(RecvTimeoutError::Disconnected) = wake.recv_timeout(period) {
-            break;
-        }
+        short = match wake.recv_timeout(period) {
+            Ok(()) => SHORT_PERIODS,
+            Err(RecvTimeoutError::Timeout) => short.saturating_sub(1),
+            Err(RecvTimeoutError::Disconnected) => break,
+        };
     }
 }
 
