@@ -17,6 +17,7 @@ pub struct Server {
 }
 
 /// Two schedules as in the older configuration.
+#[allow(dead_code, reason = "not every test file uses it")]
 pub const TWO: &str =
     "schedules: [{type: hourly, count: 3, interval: 14400}, {type: daily, count: 7, interval: 86400}]";
 /// One that is due in each run.
