@@ -22,6 +22,7 @@ pub mod problems;
 pub mod reason;
 pub mod record;
 mod record_wire;
+pub mod rsync;
 pub mod rsync_options;
 pub mod ssh_options;
 pub mod status;

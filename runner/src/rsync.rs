@@ -5,6 +5,6 @@
 //! the process itself is run by [`crate::process`].
 
 pub mod command;
-pub mod messages;
-pub mod output;
 pub mod verdict;
+
+pub use backup_common::rsync::{messages, output};
