@@ -114,6 +114,8 @@ fn proves_reachable(reason: Reason) -> Option<bool> {
         | Reason::Killed
         | Reason::Interrupted
         | Reason::Died
+        | Reason::OutOfMemory
+        | Reason::NotStarted
         | Reason::Locked
         | Reason::ConfigInvalid
         | Reason::BaseMissing
