@@ -7,6 +7,7 @@
 mod exporter;
 mod host;
 mod path;
+mod process;
 mod run;
 
 use jiff::Timestamp;
@@ -105,7 +106,7 @@ impl From<Timestamp> for Number {
 
 /// Every metric, in the order of the scrape.
 pub fn all() -> impl Iterator<Item = &'static Metric> {
-    [run::METRICS, host::METRICS, path::METRICS, exporter::METRICS].into_iter().flatten()
+    [run::METRICS, host::METRICS, path::METRICS, exporter::METRICS, process::METRICS].into_iter().flatten()
 }
 
 impl Metric {
@@ -161,7 +162,7 @@ mod tests {
     fn names_follow_the_conventions() {
         for metric in all() {
             let Metric { name, kind, unit, help, .. } = metric;
-            assert!(name.starts_with("backup_"), "{name}");
+            assert!(name.starts_with("backup_") || name.starts_with("process_"), "{name}");
             assert!(name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{name}");
             assert_eq!(name.ends_with("_total"), *kind == Kind::Counter, "{name}");
             assert_eq!(name.ends_with("_info"), *kind == Kind::Info, "{name}");

@@ -7,12 +7,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use backup_common::config::Config;
 use backup_common::record::{DecodeError, Record};
+use jiff::Timestamp;
+
+mod process;
+mod session;
+
+pub use process::ProcessSample;
+pub use session::{LogLine, SessionEnd, SessionEvent, SessionId, Verdict};
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// The configuration was read, at the start or again.
     Configured(Listing),
+    /// The configuration was read without errors at this time.
+    ConfigLoaded(Timestamp),
     /// The configuration was read again and has errors; the last good one stays in use.
     ConfigRejected,
     /// An input can read its source.
@@ -23,8 +32,17 @@ pub enum Event {
     Recorded(Input, Record),
     /// An input passed over something.
     Skipped(Input, Skip),
-    /// An input has handed over everything that was there when the exporter started.
+    /// An input has handed over everything that was there when it last looked; the stats input says so
+    /// after each look, which tells what is not in the log from what was not read yet.
     CaughtUp(Input),
+    /// Something that the journal tells of the service.
+    Session(SessionEvent),
+    /// The machine was started at this time; what ran before does not run any more.
+    Booted(Timestamp),
+    /// What the exporter itself uses of the machine.
+    Process(ProcessSample),
+    /// The process that started the run of this id is gone.
+    RunnerGone(String),
 }
 
 /// The configured hosts and their paths: only these have series.
@@ -44,16 +62,19 @@ impl From<&Config> for Listing {
 pub enum Input {
     /// The stats log.
     Stats,
+    /// The systemd journal.
+    Journal,
 }
 
 impl Input {
     /// Every input, in the order of their series.
-    pub const ALL: [Self; 1] = [Self::Stats];
+    pub const ALL: [Self; 2] = [Self::Stats, Self::Journal];
 
     /// The name in labels and log lines.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Stats => "stats",
+            Self::Journal => "journal",
         }
     }
 }
@@ -75,12 +96,25 @@ pub enum Skip {
     Torn,
     /// A file that was cut or overwritten in place: what it held beyond the last read is gone.
     Truncated,
+    /// A part of the log or of the journal that can not be read.
+    Damaged,
+    /// An older part of the log beyond what is read at the start.
+    TooOld,
 }
 
 impl Skip {
     /// Every reason, in the order of their series.
-    pub const ALL: [Self; 7] =
-        [Self::Malformed, Self::Version, Self::Type, Self::Field, Self::TooLong, Self::Torn, Self::Truncated];
+    pub const ALL: [Self; 9] = [
+        Self::Malformed,
+        Self::Version,
+        Self::Type,
+        Self::Field,
+        Self::TooLong,
+        Self::Torn,
+        Self::Truncated,
+        Self::Damaged,
+        Self::TooOld,
+    ];
 
     /// The name in labels.
     pub const fn name(self) -> &'static str {
@@ -92,6 +126,8 @@ impl Skip {
             Self::TooLong => "too_long",
             Self::Torn => "torn",
             Self::Truncated => "truncated",
+            Self::Damaged => "damaged",
+            Self::TooOld => "too_old",
         }
     }
 }

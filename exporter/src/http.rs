@@ -14,7 +14,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
@@ -49,6 +49,8 @@ pub struct Server {
     pub scrapes: watch::Receiver<Arc<Scrape>>,
     /// What is served where.
     pub site: Arc<Site>,
+    /// Asks for the configuration to be read again; the answer says whether it was taken over.
+    pub reload: mpsc::Sender<oneshot::Sender<bool>>,
     /// Turns true when the program ends.
     pub stop: watch::Receiver<bool>,
 }
@@ -110,9 +112,15 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> io::Result<A
 
 async fn connection(stream: TcpStream, peer: SocketAddr, mut server: Server) {
     let service = service_fn(|request| {
+        let reload = routes::is_reload(&request).then(|| server.reload.clone());
         let scrape = Arc::clone(&server.scrapes.borrow());
         let response = routes::respond(&request, &scrape, &server.site);
-        async move { Ok::<_, Infallible>(response) }
+        async move {
+            Ok::<_, Infallible>(match reload {
+                Some(reload) => routes::reloaded(ask(reload).await),
+                None => response,
+            })
+        }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -130,6 +138,13 @@ async fn connection(stream: TcpStream, peer: SocketAddr, mut server: Server) {
     if let Err(error) = result {
         debug!(%peer, error = %ErrorChain(&error), "connection ended early");
     }
+}
+
+/// Whether the configuration was read again and taken over; nothing if the program is ending.
+async fn ask(reload: mpsc::Sender<oneshot::Sender<bool>>) -> Option<bool> {
+    let (sender, answer) = oneshot::channel();
+    reload.send(sender).await.ok()?;
+    answer.await.ok()
 }
 
 /// Returns when the connection has to end: the program stops, or its time is over.

@@ -7,9 +7,10 @@ use std::thread;
 
 use backup_common::config::Checked;
 use backup_common::error_chain::ErrorChain;
+use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
@@ -18,6 +19,7 @@ use crate::http::routes::Site;
 use crate::http::{self, ListenError, Server};
 use crate::inputs;
 use crate::inputs::config::ConfigError;
+use crate::inputs::journal;
 use crate::outputs::scrape::Scrape;
 use crate::state::State;
 
@@ -31,6 +33,8 @@ pub struct Options {
     pub config_file: PathBuf,
     /// The stats log, if not the one that the configuration names at the start.
     pub stats_file: Option<PathBuf>,
+    /// The journal of the unit that runs the backups.
+    pub journal: journal::Source,
     /// Addresses to listen on.
     pub listen_addresses: Vec<String>,
     /// What is served where.
@@ -63,30 +67,44 @@ pub async fn run(options: Options) -> Result<(), ServeError> {
     }
     let mut state = State::default();
     state.apply(Event::Configured(Listing::from(&config)));
+    state.apply(Event::ConfigLoaded(Timestamp::now()));
     let (published, scrapes) = watch::channel(Arc::new(Scrape::new(state.clone())));
 
     let (stop, stopped) = watch::channel(false);
-    let server = Server { scrapes, site: Arc::new(options.site), stop: stopped };
+    let (ask_reload, mut reloads) = mpsc::channel(1);
+    let server = Server { scrapes, site: Arc::new(options.site), reload: ask_reload, stop: stopped };
     let listeners = listen(&options.listen_addresses).await?;
     let mut servers: JoinSet<()> =
         listeners.into_iter().map(|listener| http::serve(listener, server.clone())).collect();
 
     let (sender, mut events) = mpsc::channel(QUEUE);
     let log = options.stats_file.unwrap_or(config.stats_file);
-    thread::Builder::new().name("stats".to_owned()).spawn(move || inputs::stats::run(&log, &sender))?;
+    let to_stats = sender.clone();
+    thread::Builder::new().name("stats".to_owned()).spawn(move || inputs::stats::run(&log, &to_stats))?;
+    let (to_journal, source) = (sender.clone(), options.journal);
+    thread::Builder::new().name("journal".to_owned()).spawn(move || journal::run(&source, &to_journal))?;
+    thread::Builder::new().name("process".to_owned()).spawn(move || inputs::process::run(&sender))?;
 
+    let mut unpublished = false;
     loop {
         let batch = tokio::select! {
             received = events.recv() => received.ok_or(ServeError::Input)?,
-            _ = signals.hangup.recv() => vec![reload(&options.config_file)],
+            _ = signals.hangup.recv() => reload(&options.config_file),
+            Some(answer) = reloads.recv() => reload_and_answer(&options.config_file, answer),
             _ = signals.interrupt.recv() => break,
             _ = signals.terminate.recv() => break,
         };
+        // Most looks of the stats input find nothing, and change nothing.
+        let is_news = !state.has_caught_up()
+            || state.is_settling()
+            || batch.iter().any(|event| !matches!(event, Event::CaughtUp(_)));
         for event in batch {
             state.apply(event);
         }
+        unpublished |= is_news;
         // A log that is read for the first time is shown when it is read, and a burst when it is over.
-        if state.has_caught_up() && events.is_empty() {
+        if unpublished && state.has_caught_up() && events.is_empty() {
+            unpublished = false;
             published.send_replace(Arc::new(Scrape::new(state.clone())));
         }
     }
@@ -106,17 +124,25 @@ async fn listen(addresses: &[String]) -> Result<Vec<TcpListener>, ListenError> {
 }
 
 /// A configuration with errors changes nothing but what the exporter says of itself.
-fn reload(file: &Path) -> Event {
+fn reload(file: &Path) -> Vec<Event> {
     match inputs::config::read(file) {
         Ok(Checked { config, .. }) => {
             info!(file = %file.display(), hosts = config.hosts.len(), "configuration read again");
-            Event::Configured(Listing::from(&config))
+            vec![Event::Configured(Listing::from(&config)), Event::ConfigLoaded(Timestamp::now())]
         }
         Err(error) => {
             warn!(error = %ErrorChain(&error), "configuration not taken over; the one before stays in use");
-            Event::ConfigRejected
+            vec![Event::ConfigRejected]
         }
     }
+}
+
+/// Tells the client whether the configuration was taken over.
+fn reload_and_answer(file: &Path, answer: oneshot::Sender<bool>) -> Vec<Event> {
+    let events = reload(file);
+    // A client that has gone wants no answer.
+    let _ = answer.send(!events.contains(&Event::ConfigRejected));
+    events
 }
 
 struct Signals {

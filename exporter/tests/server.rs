@@ -84,8 +84,8 @@ fn a_host_that_left_is_gone_after_sighup() {
 fn counters_survive_a_restart() {
     let home = Home::new();
     home.append(path_finished("server1", "/etc", Reason::Ok).repeat(1000));
-    let first = home.start().scrape();
-    assert_eq!(home.start().scrape(), first);
+    let first = home.start().lasting();
+    assert_eq!(home.start().lasting(), first);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use backup_common::error_chain::ErrorChain;
 use backup_exporter::cli::Cli;
 use backup_exporter::http::routes::Site;
-use backup_exporter::inputs::config;
+use backup_exporter::inputs::{config, journal};
 use backup_exporter::log;
 use backup_exporter::serve::{self, Options, ServeError};
 use clap::Parser;
@@ -39,6 +39,13 @@ fn serve(cli: Cli) -> Result<(), ServeError> {
     runtime.block_on(serve::run(Options {
         config_file: cli.config_file,
         stats_file: cli.stats_file,
+        journal: journal::Source {
+            unit: cli.unit,
+            directory: cli.journal_directory,
+            // systemd-journald.service(8): persistent and volatile.
+            system_directories: vec!["/var/log/journal".into(), "/run/log/journal".into()],
+            state_directory: Some(cli.state_directory),
+        },
         listen_addresses: cli.listen_addresses,
         site: Site { telemetry_path: cli.telemetry_path },
     }))

@@ -9,4 +9,7 @@
 //! 3. start it in [`crate::serve`].
 
 pub mod config;
+pub mod journal;
+pub mod older_lines;
+pub mod process;
 pub mod stats;

@@ -52,6 +52,11 @@ impl Home {
         self.path().join("backup-stats.log")
     }
 
+    /// The journal's directory; there is none before a test makes it.
+    pub fn journal(&self) -> PathBuf {
+        self.path().join("journal")
+    }
+
     pub fn configure(&self, text: &str) {
         fs::write(self.config(), text).unwrap();
     }
@@ -70,6 +75,10 @@ impl Home {
             .arg(self.config())
             .arg("--stats.file")
             .arg(self.log())
+            .arg("--journal.directory")
+            .arg(self.journal())
+            .arg("--state.directory")
+            .arg(self.path().join("state"))
             .args(["--web.listen-address", "127.0.0.1:0"]);
         command
     }
@@ -113,6 +122,14 @@ impl Exporter {
         let answer = self.get("/metrics").expect("the exporter answers");
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.body
+    }
+
+    /// The metrics without those that say when and how this very process runs.
+    pub fn lasting(&self) -> String {
+        let own = ["process_", "backup_exporter_config_last_reload"];
+        let scrape = self.scrape();
+        let lines = scrape.lines().filter(|line| !own.iter().any(|name| line.contains(name)));
+        lines.map(|line| format!("{line}\n")).collect()
     }
 
     /// The value of a series, written as in the text format.
