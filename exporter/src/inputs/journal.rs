@@ -6,11 +6,11 @@
 
 mod access;
 mod cursor;
-mod entry;
+pub mod entry;
 mod reader;
-mod session;
-mod text;
-mod verdict;
+pub mod session;
+pub mod text;
+pub mod verdict;
 
 use std::io;
 use std::path::PathBuf;
