@@ -220,3 +220,74 @@ fn local(text: &str, zone: &TimeZone) -> Option<Timestamp> {
     let time = DateTime::strptime("%Y-%m-%d %H:%M:%S", text).ok()?;
     zone.to_ambiguous_timestamp(time).earlier().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(text: &str) -> (Vec<PathFinished>, Vec<Found>) {
+        let mut lines = OlderLines::new(TimeZone::UTC);
+        let mut records = Vec::new();
+        let mut keep = |record: Record| match record.body {
+            Body::PathFinished(finished) => records.push(*finished),
+            other => panic!("{other:?}"),
+        };
+        let found = text.lines().map(|line| lines.push(line, &mut keep)).collect();
+        lines.flush(&mut keep);
+        (records, found)
+    }
+
+    #[test]
+    fn counts_of_zero_break_the_line_and_belong_to_it() {
+        let (records, found) = read(include_str!("../../tests/older_lines/log.txt"));
+        assert_eq!(records.len(), 3);
+        assert_eq!(
+            records.iter().map(|record| record.path.as_str()).collect::<Vec<_>>(),
+            ["/home", "/home", "/etc"]
+        );
+        assert_eq!(records[1].reason, Reason::ConnectionRefused);
+        assert_eq!(records[1].messages.len(), 2);
+        assert_eq!(records[1].errors, [(ErrorKind::Connection, 2)].into());
+        assert_eq!(found.iter().filter(|found| **found == Found::Malformed).count(), 1);
+    }
+
+    #[test]
+    fn the_zone_is_that_of_the_machine() {
+        let zone = TimeZone::fixed(jiff::tz::offset(2));
+        assert_eq!(local("2026-01-02 03:00:00", &zone), "2026-01-02T01:00:00Z".parse().ok());
+        assert_eq!(local("2026-13-02 03:00:00", &zone), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_record_comes_back_whole(
+            host in "[a-z][a-z0-9.-]{0,10}",
+            path in "/[a-z =/\"]{0,20}[a-z]",
+            (sent, size, code, errors) in (any::<u64>(), any::<u64>(), 0i32..256, 0u64..9),
+            broken: bool,
+        ) {
+            let cut = |count: u64| if broken && count == 0 { "0\n0".to_owned() } else { count.to_string() };
+            let text = format!(
+                "RSYNC_STATS: host={host} path={path} bytes_sent={sent} bytes_received=7 transfer_rate=1.5 total_size={size} \
+                 speedup=2 exit_code={code} error_count={} warning_count={} permission_errors={} connection_errors={} \
+                 timestamp=2026-01-02 03:04:05\n",
+                cut(errors), cut(0), cut(errors), cut(0)
+            );
+            let (records, found) = read(&text);
+            prop_assert_eq!(records.len(), 1, "{:?}", found);
+            let record = &records[0];
+            prop_assert_eq!((&record.host, &record.path), (&host, &path));
+            prop_assert_eq!(record.exit_code, Some(code));
+            prop_assert_eq!(record.error_count, errors);
+            prop_assert_eq!(record.stats.map(|stats| (stats.sent_bytes, stats.source_size_bytes)), Some((sent, size)));
+            prop_assert_eq!(record.reason == Reason::Ok, code == 0);
+        }
+
+        #[test]
+        fn no_line_makes_it_panic(lines in proptest::collection::vec("(RSYNC_STATS: |RSYNC_ERRORS: |0 )?(host=a |path=/x |messages=\"| timestamp=|0 warning_count=|exit_code=|.){0,8}", 0..10)) {
+            read(&lines.join("\n"));
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! Journal files, made by systemd-journal-remote(8) from the form of `journalctl -o export`.
 
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write;

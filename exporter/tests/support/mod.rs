@@ -163,6 +163,13 @@ pub fn attempts(host: &str, path: &str) -> String {
     format!("backup_path_attempts_total{{host=\"{host}\",path=\"{path}\"}}")
 }
 
+/// The same record of another moment; no two records of a log are alike.
+pub fn at(moment: u64, line: &str) -> String {
+    let time = jiff::Timestamp::from_microsecond(1_767_323_045_500_000).unwrap();
+    let other = time + jiff::SignedDuration::from_micros(i64::try_from(moment).unwrap());
+    line.replacen(&format!("{time:.6}"), &format!("{other:.6}"), 1)
+}
+
 /// The end of a path as one line of the log.
 pub fn path_finished(host: &str, path: &str, reason: Reason) -> String {
     let time = "2026-01-02T03:04:05.5Z".parse().unwrap();

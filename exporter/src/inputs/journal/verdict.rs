@@ -131,7 +131,7 @@ mod tests {
                 "{result}"
             );
         }
-        assert_eq!(of(SKIPPED, None, None, false, &[]), Verdict::Ended(Status::Warning, Reason::NotStarted));
+        assert_eq!(of(SKIPPED, None, None, false, &[]), Verdict::Ended(Status::Warning, NotStarted));
         assert_eq!(of(SUCCESS, None, None, false, &[]), Verdict::Ended(Status::Success, Reason::Ok));
     }
 
