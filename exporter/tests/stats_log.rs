@@ -231,7 +231,7 @@ fn older_parts_are_read_at_the_start() {
             let file = home.path().join(name.trim_end_matches(".gz"));
             let reason = if age == 2 { Reason::Ok } else { Reason::Timeout };
             fs::write(&file, at(age as u64, &path_finished("server1", "/etc", reason)).repeat(10)).unwrap();
-            if name.ends_with(".gz") {
+            if name.contains(".gz") {
                 assert!(Command::new("gzip").arg("-n").arg(&file).status().unwrap().success());
             }
         }

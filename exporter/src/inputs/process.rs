@@ -69,8 +69,7 @@ mod tests {
     fn a_name_with_parentheses_is_no_matter() {
         let stat = "42 (a) b) S 1 42 42 0 -1 4194304 9 0 0 0 150 50 0 0 20 0 3 0 1000 4096000 10 18446744073709551615";
         let sample = parse_stat(stat, 100.0, 4096, 1000.0).unwrap();
-        assert_eq!(sample.cpu_seconds, 2.0);
-        assert_eq!(sample.start_time_seconds, 1010.0);
+        assert!((sample.cpu_seconds - 2.0).abs() < 1e-9 && (sample.start_time_seconds - 1010.0).abs() < 1e-9);
         assert_eq!((sample.virtual_memory_bytes, sample.resident_memory_bytes), (4_096_000, 40_960));
         assert!(parse_stat("1 (x) S 1", 100.0, 4096, 0.0).is_none());
     }

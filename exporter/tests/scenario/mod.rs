@@ -81,7 +81,9 @@ impl Scenario {
                         state.apply(record.clone());
                         looked(&mut state);
                     }
-                    events.into_iter().for_each(|event| state.apply(event));
+                    for event in events {
+                        state.apply(event);
+                    }
                     looked(&mut state);
                 }
                 records.for_each(|event| state.apply(event.clone()));

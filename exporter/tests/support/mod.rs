@@ -129,7 +129,7 @@ impl Exporter {
         let own = ["process_", "backup_exporter_config_last_reload"];
         let scrape = self.scrape();
         let lines = scrape.lines().filter(|line| !own.iter().any(|name| line.contains(name)));
-        lines.map(|line| format!("{line}\n")).collect()
+        lines.collect::<Vec<_>>().join("\n")
     }
 
     /// The value of a series, written as in the text format.

@@ -158,8 +158,8 @@ mod tests {
         assert_eq!(of("exit-code", Some(24), None, false, &[vanished]), soft);
         // A script that does not look at rsync's exit code.
         assert_eq!(of(SUCCESS, None, None, false, &[vanished]), soft);
-        let lost = of(SUCCESS, None, None, false, &[refused, last]);
-        assert_eq!(lost, Verdict::Ended(Status::Failed, Reason::ConnectionRefused));
+        let hidden = of(SUCCESS, None, None, false, &[refused, last]);
+        assert_eq!(hidden, Verdict::Ended(Status::Failed, Reason::ConnectionRefused));
     }
 
     #[test]
