@@ -73,8 +73,8 @@ fn table() -> Vec<(String, Row)> {
         .map(|line| {
             let cells: Vec<_> =
                 line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect();
-            let [_, run, why, path, cause, case] = cells.try_into().expect("six columns");
-            (case, [run, why, path, cause])
+            let [_, run, why, path, because, case] = cells.try_into().expect("six columns");
+            (case, [run, why, path, because])
         })
         .collect()
 }

@@ -1,7 +1,7 @@
 //! Edge: follows what systemd's journal tells of a unit, and sends its sessions.
 //!
 //! The state is in memory, so that the last [`WINDOW`] of the journal is read again at each start, and
-//! more of it where [`cursor`] says so. After that an entry is sent once: through rotation, vacuum and
+//! more of it where the saved position says so. After that an entry is sent once: through rotation, vacuum and
 //! restarts of journald reading goes on behind the last one.
 
 mod access;
