@@ -355,3 +355,38 @@ fn the_record_decides_where_the_journal_has_a_gap() {
     exporter.until(UP, 1.0);
     assert_eq!(exporter.value("backup_run_state{state=\"success\"}"), Some(1.0));
 }
+
+/// Read once and for all, the inputs give what the resident exporter shows.
+#[test]
+fn reading_once_gives_the_same_as_following() {
+    use backup_exporter::inputs::journal::{Source, collect};
+    use backup_exporter::state::State;
+    let home = Home::new();
+    let mut journal = Journal::ago(600);
+    journal.starting(&id('a')).line(&id('a'), "backup-runner", "backup of 1 host with 1 path started");
+    journal.killed(&id('a')).write(&file(&home, "system.journal"));
+    home.append(run_started(&id('a'), 1));
+    home.append(path_finished("server1", "/etc", Reason::Ok));
+    let source = Source {
+        unit: "backup.service".to_owned(),
+        directory: Some(home.journal()),
+        system_directories: Vec::new(),
+        state_directory: None,
+    };
+    let mut state = State::default();
+    collect(&source, jiff::Timestamp::UNIX_EPOCH, |event| state.apply(event)).unwrap();
+    backup_exporter::inputs::stats::collect(&home.log(), |event| state.apply(event));
+    assert!(state.has_caught_up() && !state.is_settling());
+    let (_, session) = state.sessions()[0];
+    assert_eq!(session.lines.len(), 4);
+    assert_eq!(session.end.as_ref().unwrap().signal, Some(9));
+
+    let exporter = home.start();
+    exporter.until(&reason("killed"), 1.0);
+    let run = |shown: &str| -> Vec<String> {
+        let lines = shown.lines().filter(|line| line.starts_with("backup_run"));
+        lines.map(ToOwned::to_owned).collect()
+    };
+    let once = backup_exporter::outputs::metrics::openmetrics(std::sync::Arc::new(state));
+    assert_eq!(run(&once), run(&exporter.scrape()));
+}

@@ -78,28 +78,29 @@ pub fn run(source: &Source, events: &mpsc::Sender<Vec<Event>>) {
     Follower::new(source, events).run();
 }
 
-/// Everything that the journal tells from a time on, or from as far back as the saved position says.
-pub fn collect(source: &Source, since: Timestamp) -> Result<Vec<Event>, JournalError> {
-    let mut events = Vec::new();
+/// Hands over everything that the journal tells from a time on, and ends.
+///
+/// It goes before [`stats::collect`](crate::inputs::stats::collect), whose end settles it.
+pub fn collect(source: &Source, since: Timestamp, mut events: impl FnMut(Event)) -> Result<(), JournalError> {
     let mut reader = Reader::open(source)?;
     reader.seek_time(micros(since))?;
     let mut sessions = Sessions::new(TimeZone::system());
-    events.push(Event::InputUp(Input::Journal));
+    events(Event::InputUp(Input::Journal));
     loop {
         match reader.next() {
             Ok(Some(entry)) => {
-                sessions.push(&entry, &mut |event| events.push(event));
+                sessions.push(&entry, &mut events);
             }
             Ok(None) => break,
-            Err(JournalError::Entry(_)) => events.push(Event::Skipped(Input::Journal, Skip::Damaged)),
+            Err(JournalError::Entry(_)) => events(Event::Skipped(Input::Journal, Skip::Damaged)),
             Err(error) => return Err(error),
         }
     }
     if let Some(boot) = reader::newest_boot(source) {
-        sessions.booted(&boot, &mut |event| events.push(event));
+        sessions.booted(&boot, &mut events);
     }
-    events.push(Event::CaughtUp(Input::Journal));
-    Ok(events)
+    events(Event::CaughtUp(Input::Journal));
+    Ok(())
 }
 
 /// Where the reading stands.

@@ -52,10 +52,9 @@ pub fn run(log: &Path, events: &mpsc::Sender<Vec<Event>>) {
     }
 }
 
-/// Everything that is in the log and its older parts now.
-pub fn collect(log: &Path) -> Vec<Event> {
-    let mut events = Vec::new();
-    let mut sender = Sender::new(|mut batch| events.append(&mut batch));
+/// Hands over everything that is in the log and its older parts now, and ends.
+pub fn collect(log: &Path, mut events: impl FnMut(Event)) {
+    let mut sender = Sender::new(|batch: Vec<Event>| batch.into_iter().for_each(&mut events));
     let mut follower = Follower::new(log.to_owned());
     // The second look says that nothing was written after the first that belongs before its end.
     for _ in 0..2 {
@@ -64,8 +63,6 @@ pub fn collect(log: &Path) -> Vec<Event> {
     }
     sender.booted();
     sender.flush();
-    drop(sender);
-    events
 }
 
 /// Turns what was found into events, and tells a person what changed, once.
