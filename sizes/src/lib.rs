@@ -11,6 +11,7 @@
 //!
 //! All `unsafe` code of the crate is in [`sys`].
 
+pub mod btrfs;
 pub mod sys;
 pub mod totals;
 pub mod walk;
