@@ -12,6 +12,12 @@
 //! All `unsafe` code of the crate is in [`sys`].
 
 pub mod btrfs;
+pub mod client;
+pub mod confine;
+pub mod exclusive;
+pub mod protocol;
+pub mod quota;
+pub mod server;
 pub mod sys;
 pub mod totals;
 pub mod walk;

@@ -1,4 +1,5 @@
-//! The only `unsafe` code of the crate: ioctls of btrfs, and the idle classes of the schedulers.
+//! The only `unsafe` code of the crate: ioctls of btrfs, the idle classes of the schedulers, and the
+//! socket that systemd hands over.
 //!
 //! Each function is a safe wrapper of one system call with buffers that it owns, so nothing that the
 //! kernel, a file system or another process hands over can reach outside of them. Layouts and numbers
@@ -6,7 +7,8 @@
 #![expect(unsafe_code, reason = "ioctl(2), ioprio_set(2) and sched_setscheduler(2) have no safe wrapper")]
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixListener;
 
 use libc::{Ioctl, c_int, c_long};
 
@@ -181,6 +183,21 @@ fn ioctl<const WORDS: usize>(
     // as many; none of the requests above holds a pointer.
     let result = unsafe { libc::ioctl(descriptor.as_raw_fd(), request, args.as_mut_ptr()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// The listening socket that systemd hands over as descriptor 3 (`sd_listen_fds(3)`).
+///
+/// # Errors
+/// When descriptor 3 is not open.
+pub fn inherited_socket() -> io::Result<UnixListener> {
+    const FIRST: RawFd = 3;
+    // SAFETY: asks about a number only.
+    if unsafe { libc::fcntl(FIRST, libc::F_SETFD, libc::FD_CLOEXEC) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor is open, and `$LISTEN_FDS` says that it is ours; it is asked for once, at
+    // the start, before the program has opened anything itself.
+    Ok(UnixListener::from(unsafe { OwnedFd::from_raw_fd(FIRST) }))
 }
 
 /// Puts the calling thread, and those that it starts, behind everything else that wants the

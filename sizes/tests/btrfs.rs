@@ -37,7 +37,11 @@ fn agrees(volume: &Path, measured: &Measured, what: &str) {
         match totals {
             Some(totals) => assert_eq!(figures(totals), asked(&at), "{what}: {}", path.display()),
             None => {
-                assert!(!at.is_dir() || path.starts_with("one/.."), "{what}: {} is not found", path.display())
+                assert!(
+                    !at.is_dir() || path.starts_with("one/.."),
+                    "{what}: {} is not found",
+                    path.display()
+                );
             }
         }
     }
