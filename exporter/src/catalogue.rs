@@ -8,6 +8,7 @@ mod exporter;
 mod host;
 mod path;
 mod run;
+mod stored;
 
 use jiff::Timestamp;
 
@@ -105,7 +106,7 @@ impl From<Timestamp> for Number {
 
 /// Every metric, in the order of the scrape.
 pub fn all() -> impl Iterator<Item = &'static Metric> {
-    [run::METRICS, host::METRICS, path::METRICS, exporter::METRICS].into_iter().flatten()
+    [run::METRICS, host::METRICS, path::METRICS, stored::METRICS, exporter::METRICS].into_iter().flatten()
 }
 
 impl Metric {

@@ -3,6 +3,8 @@
 //! Inputs send these, only the loop in [`crate::serve`] receives them, and only
 //! [`State::apply`](crate::state::State::apply) gives them a meaning.
 
+pub mod sizes;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use backup_common::config::Config;
@@ -23,6 +25,8 @@ pub enum Event {
     Recorded(Input, Record),
     /// An input passed over something.
     Skipped(Input, Skip),
+    /// Something about the stored sizes.
+    Sizes(sizes::SizesEvent),
     /// An input has handed over everything that was there when the exporter started.
     CaughtUp(Input),
 }

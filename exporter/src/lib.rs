@@ -14,7 +14,8 @@
 //! - [`inputs`] name neither state nor outputs, and outputs name no inputs;
 //! - a scrape renders memory, at most once for each version of the state, and waits for nothing;
 //! - no lock is held while something is rendered: readers have an `Arc` of a state that never changes;
-//! - nothing is stored: after a restart the state is rebuilt from the stats log, counters included.
+//! - nothing is stored but the history of sizes: after a restart the state is rebuilt from the stats
+//!   log, counters included.
 
 pub mod catalogue;
 pub mod cli;
@@ -24,4 +25,5 @@ pub mod inputs;
 pub mod log;
 pub mod outputs;
 pub mod serve;
+pub mod size_history;
 pub mod state;

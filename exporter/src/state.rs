@@ -8,6 +8,7 @@ mod host;
 mod path;
 mod phase;
 mod run;
+mod sizes;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,11 +16,13 @@ use std::sync::Arc;
 use backup_common::record::{Body, Record};
 use jiff::Timestamp;
 
+use crate::event::sizes::SizesEvent;
 use crate::event::{Event, Input, Listing, Skip};
 pub use host::Host;
 pub use path::{Outcome, Path};
 pub use phase::Phase;
 pub use run::Run;
+pub use sizes::{Sizes, Stored};
 
 /// Paths that are remembered though no configuration lists them, so that their history is there
 /// when they come back. Records about further ones are dropped: the log must not be able to fill
@@ -36,6 +39,7 @@ pub struct State {
     hosts: BTreeMap<String, Arc<Host>>,
     inputs: BTreeMap<Input, InputHealth>,
     config_rejected: bool,
+    sizes: Sizes,
 }
 
 /// How an input is doing.
@@ -66,6 +70,7 @@ impl State {
             Event::InputDown(input) => self.health(input).up = false,
             Event::CaughtUp(input) => self.health(input).caught_up = true,
             Event::Skipped(input, skip) => *self.health(input).skipped.entry(skip).or_default() += 1,
+            Event::Sizes(event) => self.size(&event),
             Event::Recorded(input, record) => {
                 let health = self.health(input);
                 health.records += 1;
@@ -78,6 +83,11 @@ impl State {
     /// The runs as a whole.
     pub fn run(&self) -> &Run {
         &self.run
+    }
+
+    /// What the directories in the backup take together.
+    pub fn sizes(&self) -> &Sizes {
+        &self.sizes
     }
 
     /// The configured hosts, by name.
@@ -111,6 +121,22 @@ impl State {
         }
         for (name, host) in &mut self.hosts {
             Arc::make_mut(host).list(listing.0.get(name));
+        }
+    }
+
+    fn size(&mut self, event: &SizesEvent) {
+        match event {
+            SizesEvent::Volume(volume) => self.sizes.volume = Some(*volume),
+            SizesEvent::Scanned(scan) => self.sizes.scan = Some(*scan),
+            SizesEvent::Differences(count) => {
+                self.sizes.differences = self.sizes.differences.saturating_add(*count);
+            }
+            SizesEvent::Remembered(place, _)
+            | SizesEvent::Measured(place, _)
+            | SizesEvent::Unmeasured(place, _)
+            | SizesEvent::Exclusive(place, _) => {
+                self.on_path(place.host.clone(), place.path.clone(), |_, path| path.stored.apply(event));
+            }
         }
     }
 

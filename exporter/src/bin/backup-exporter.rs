@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use backup_common::error_chain::ErrorChain;
 use backup_exporter::cli::Cli;
 use backup_exporter::http::routes::Site;
-use backup_exporter::inputs::config;
+use backup_exporter::inputs::{config, sizes};
 use backup_exporter::log;
 use backup_exporter::serve::{self, Options, ServeError};
 use clap::Parser;
@@ -39,6 +39,13 @@ fn serve(cli: Cli) -> Result<(), ServeError> {
     runtime.block_on(serve::run(Options {
         config_file: cli.config_file,
         stats_file: cli.stats_file,
+        state_directory: cli.state_directory,
+        sizes: sizes::Options {
+            socket: cli.sizes_socket,
+            interval: cli.size_interval,
+            limit: cli.size_timeout,
+            exclusive_interval: Some(cli.size_exclusive_interval).filter(|interval| !interval.is_zero()),
+        },
         listen_addresses: cli.listen_addresses,
         site: Site { telemetry_path: cli.telemetry_path },
     }))

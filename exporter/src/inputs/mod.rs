@@ -9,4 +9,5 @@
 //! 3. start it in [`crate::serve`].
 
 pub mod config;
+pub mod sizes;
 pub mod stats;

@@ -6,7 +6,7 @@ use backup_common::record::{PathFinished, TransferStats};
 use backup_common::status::Status;
 use jiff::Timestamp;
 
-use super::Phase;
+use super::{Phase, Stored};
 
 /// A directory that is backed up.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +24,8 @@ pub struct Path {
     pub attempts: u64,
     /// Ends in `failed`, those that died among them.
     pub failures: u64,
+    /// What its backup takes.
+    pub stored: Stored,
 }
 
 /// What is under way.

@@ -70,6 +70,10 @@ impl Home {
             .arg(self.config())
             .arg("--stats.file")
             .arg(self.log())
+            .arg("--state.directory")
+            .arg(self.path())
+            .arg("--sizes.socket")
+            .arg(self.path().join("sizes"))
             .args(["--web.listen-address", "127.0.0.1:0"]);
         command
     }
