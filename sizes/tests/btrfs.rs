@@ -238,3 +238,29 @@ fn a_mass_of_changes_is_read_in_full() {
     assert_eq!(measured.totals[0], None);
     assert_eq!(figures(&measured.totals[1].unwrap()), asked(&btrfs.path().join("two")));
 }
+
+#[test]
+#[ignore = "needs root: mounts a btrfs and reads its trees"]
+fn depth_and_long_names_are_added_up() {
+    use rustix::fs::{Mode, OFlags, mkdirat, openat};
+    const LEVELS: u64 = 4096;
+    let btrfs = Btrfs::new(256);
+    let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+    let mut here = rustix::fs::open(btrfs.path(), flags, Mode::empty()).unwrap();
+    let name = "d".repeat(255);
+    for _ in 0..LEVELS {
+        mkdirat(&here, name.as_str(), Mode::RWXU).unwrap();
+        here = openat(&here, name.as_str(), flags, Mode::empty()).unwrap();
+    }
+    drop(here);
+    settle(&btrfs.path());
+    let mut volume = Volume::new(btrfs.path(), WEEK);
+    let measured = volume.measure(&["".into(), name.clone().into()], false).unwrap();
+    assert_eq!(figures(&measured.totals[0].unwrap()), asked(&btrfs.path()));
+    assert_eq!(measured.totals[1].unwrap().entries(), LEVELS);
+    fs::rename(btrfs.path().join(&name), btrfs.path().join("moved")).unwrap();
+    settle(&btrfs.path());
+    let measured = volume.measure(&["moved".into(), name.into()], false).unwrap();
+    assert_eq!(measured.totals[0].unwrap().entries(), LEVELS);
+    assert_eq!(measured.totals[1], None);
+}
