@@ -39,6 +39,8 @@ fn report(what: &str, begun: Instant, totals: Vec<Totals>) {
     let status = std::fs::read_to_string(Path::new("/proc/self/status")).unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim();
     let mut sum = Totals::default();
-    totals.into_iter().for_each(|totals| sum += totals);
+    for totals in totals {
+        sum += totals;
+    }
     println!("{what} {milliseconds:.1} ms, peak {peak}, {} bytes, {} entries", sum.disk_bytes, sum.entries());
 }
