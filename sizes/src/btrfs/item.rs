@@ -46,7 +46,7 @@ pub struct Inode {
     /// Bytes that it takes on disk, before compression.
     pub nbytes: u64,
     pub links: u32,
-    mode: u32,
+    pub mode: u32,
     /// Counts the changes of a directory's entries, among others.
     pub sequence: u64,
 }

@@ -212,3 +212,55 @@ impl FileSums {
         self.names -= 1;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A directory with two files in it, and one file with two names.
+    fn tree() -> Tree {
+        let mut tree = Tree::new(5, [0; 16], 1, 4096);
+        tree.directories.add(Directory { number: 256, parent: 256, ..Directory::default() });
+        for number in [300, 301] {
+            let file = Inode { number, size: 5, nbytes: 5, links: 1, ..Inode::default() };
+            tree.take_file(&file, &[(256, 1)]);
+        }
+        let linked = Inode { number: 302, size: 5000, nbytes: 8192, links: 2, ..Inode::default() };
+        tree.take_file(&linked, &[(256, 2)]);
+        tree
+    }
+
+    #[test]
+    fn files_are_in_the_sums_of_their_directory_once() {
+        let mut tree = tree();
+        let sums = |tree: &Tree| tree.directories.get(256).map(|directory| directory.files).unwrap();
+        assert_eq!(sums(&tree), FileSums { disk_bytes: 8192, apparent_bytes: 10, names: 2 });
+        // The one with two names loses one and is in the sums from then on; and the other way round.
+        let single = Inode { number: 302, size: 5000, nbytes: 8192, links: 1, ..Inode::default() };
+        tree.take_file(&single, &[(256, 1)]);
+        assert_eq!(sums(&tree), FileSums { disk_bytes: 16384, apparent_bytes: 5010, names: 3 });
+        assert!(tree.aside.is_empty());
+        tree.forget_file(300);
+        assert_eq!(sums(&tree).names, 2);
+    }
+
+    #[test]
+    fn differences_are_counted() {
+        assert_eq!(tree().differences(&tree()), 0);
+        let mut other = tree();
+        other.forget_file(301);
+        assert_eq!(tree().differences(&other), 1, "a directory with other sums");
+        other.forget_file(302);
+        assert_eq!(tree().differences(&other), 2, "and a file with several names");
+        other.directories.add(Directory { number: 400, parent: 256, ..Directory::default() });
+        assert_eq!((tree().differences(&other), other.differences(&tree())), (3, 3));
+    }
+
+    #[test]
+    fn a_file_beyond_the_table_is_kept_aside() {
+        let mut tree = tree();
+        let huge = Inode { number: 303, size: 1, nbytes: 1 << 45, links: 1, ..Inode::default() };
+        tree.take_file(&huge, &[(256, 1)]);
+        assert_eq!(tree.aside[&303].disk_bytes, 1 << 45);
+    }
+}
