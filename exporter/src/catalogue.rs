@@ -11,6 +11,7 @@ mod process;
 mod run;
 mod schedule;
 mod snapshots;
+mod stored;
 
 use jiff::Timestamp;
 
@@ -119,6 +120,7 @@ pub fn all() -> impl Iterator<Item = &'static Metric> {
         schedule::METRICS,
         host::METRICS,
         path::METRICS,
+        stored::METRICS,
         snapshots::METRICS,
         exporter::METRICS,
         process::METRICS,

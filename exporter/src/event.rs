@@ -5,6 +5,7 @@
 
 mod process;
 mod session;
+pub mod sizes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -40,6 +41,8 @@ pub enum Event {
     SnapshotsConfigured(SnapshotListing),
     /// The snapshots in their directory; none if it can not be read.
     SnapshotsSeen(Option<SnapshotCounts>),
+    /// Something about the stored sizes.
+    Sizes(sizes::SizesEvent),
     /// An input has handed over everything that was there when it last looked; the stats input says so
     /// after each look, which tells what is not in the log from what was not read yet.
     CaughtUp(Input),

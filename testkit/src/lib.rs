@@ -11,6 +11,7 @@
 )]
 
 pub mod btrfs;
+pub mod btrfs_device;
 pub mod http;
 pub mod process;
 pub mod prometheus;

@@ -8,7 +8,7 @@ use backup_common::error_chain::ErrorChain;
 use backup_exporter::cli::Cli;
 use backup_exporter::http::front::Source;
 use backup_exporter::http::routes::Site;
-use backup_exporter::inputs::{config, journal};
+use backup_exporter::inputs::{config, journal, sizes};
 use backup_exporter::log;
 use backup_exporter::serve::{self, Options, ServeError};
 use clap::Parser;
@@ -62,7 +62,14 @@ fn serve(cli: Cli) -> Result<(), ServeError> {
             directory: cli.journal_directory,
             // systemd-journald.service(8): persistent and volatile.
             system_directories: vec!["/var/log/journal".into(), "/run/log/journal".into()],
-            state_directory: Some(cli.state_directory),
+            state_directory: Some(cli.state_directory.clone()),
+        },
+        state_directory: cli.state_directory,
+        sizes: sizes::Options {
+            socket: cli.sizes_socket,
+            interval: cli.size_interval,
+            limit: cli.size_timeout,
+            exclusive_interval: Some(cli.size_exclusive_interval).filter(|interval| !interval.is_zero()),
         },
         listen_addresses: cli.listen_addresses,
         systemd_socket: cli.systemd_socket,

@@ -79,6 +79,8 @@ impl Home {
             .arg(self.journal())
             .arg("--state.directory")
             .arg(self.path().join("state"))
+            .arg("--sizes.socket")
+            .arg(self.path().join("sizes"))
             .args(["--web.listen-address", "127.0.0.1:0"]);
         command
     }
