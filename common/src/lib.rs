@@ -28,4 +28,4 @@ pub mod status;
 pub mod text;
 pub mod units;
 pub mod yaml;
-mod yaml_table;
+pub mod yaml_table;

@@ -7,10 +7,12 @@
 mod exporter;
 mod host;
 mod path;
+mod push;
 mod run;
 
 use jiff::Timestamp;
 
+use crate::event::PushHealth;
 use crate::state::{Host, InputHealth, Path, Run, State};
 
 /// One metric.
@@ -62,6 +64,10 @@ pub enum Values {
     Input(fn(&InputHealth) -> Option<Number>),
     /// One for each input and entry of a closed list.
     InputBy(fn(&InputHealth) -> Labelled),
+    /// One for the push to InfluxDB, if there is one.
+    Push(fn(&PushHealth) -> Option<Number>),
+    /// One for the push and each entry of a closed list.
+    PushBy(fn(&PushHealth) -> Labelled),
     /// Always 1, with the value of the only label.
     Constant(&'static str),
 }
@@ -105,7 +111,7 @@ impl From<Timestamp> for Number {
 
 /// Every metric, in the order of the scrape.
 pub fn all() -> impl Iterator<Item = &'static Metric> {
-    [run::METRICS, host::METRICS, path::METRICS, exporter::METRICS].into_iter().flatten()
+    [run::METRICS, host::METRICS, path::METRICS, exporter::METRICS, push::METRICS].into_iter().flatten()
 }
 
 impl Metric {

@@ -6,6 +6,8 @@ use backup_common::config;
 use clap::{Parser, ValueEnum};
 use tracing::Level;
 
+use crate::push;
+
 /// Serves the state of the backups as Prometheus metrics.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "backup-exporter", version)]
@@ -21,6 +23,14 @@ pub struct Cli {
     /// The stats log that the runner writes; the configuration names it at the start, if this does not.
     #[arg(long = "stats.file", value_name = "FILE")]
     pub stats_file: Option<PathBuf>,
+
+    /// Where points are sent to InfluxDB; without this file none are.
+    #[arg(long = "influxdb.config", value_name = "FILE", default_value = push::config::DEFAULT_FILE)]
+    pub influxdb_config: PathBuf,
+
+    /// Directory for what must outlive a restart: the points that wait for InfluxDB.
+    #[arg(long = "state.directory", value_name = "DIRECTORY", default_value = DEFAULT_STATE)]
+    pub state_directory: PathBuf,
 
     /// Address to listen on; :PORT means all addresses, port 0 any free one. Can be given several times.
     #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = DEFAULT_ADDRESS)]
@@ -38,6 +48,9 @@ pub struct Cli {
     #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt")]
     pub log_format: LogFormat,
 }
+
+/// Where systemd's `StateDirectory=backup-exporter` is.
+const DEFAULT_STATE: &str = "/var/lib/backup-exporter";
 
 /// The range that the Prometheus project allocates, 9100 to 9999, is full; this port is above it and
 /// below the kernel's ephemeral ports.

@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use backup_common::config::Config;
 use backup_common::record::{DecodeError, Record};
 
+pub use crate::push::health::PushHealth;
+
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
@@ -25,6 +27,8 @@ pub enum Event {
     Skipped(Input, Skip),
     /// An input has handed over everything that was there when the exporter started.
     CaughtUp(Input),
+    /// How the push to InfluxDB is doing now.
+    Pushed(PushHealth),
 }
 
 /// The configured hosts and their paths: only these have series.

@@ -19,6 +19,10 @@ use crate::http::{self, ListenError, Server};
 use crate::inputs;
 use crate::inputs::config::ConfigError;
 use crate::outputs::scrape::Scrape;
+use crate::push::{
+    self,
+    credential::{self, CredentialError},
+};
 use crate::state::State;
 
 /// Batches of events that wait at most before their sender waits too.
@@ -31,6 +35,10 @@ pub struct Options {
     pub config_file: PathBuf,
     /// The stats log, if not the one that the configuration names at the start.
     pub stats_file: Option<PathBuf>,
+    /// The configuration of the push to InfluxDB; if there is no such file, there is no push.
+    pub influxdb_config: PathBuf,
+    /// Directory for what must outlive a restart.
+    pub state_directory: PathBuf,
     /// Addresses to listen on.
     pub listen_addresses: Vec<String>,
     /// What is served where.
@@ -43,6 +51,9 @@ pub enum ServeError {
     /// There is no configuration to begin with.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The configuration of the push is there and can not be used.
+    #[error(transparent)]
+    Push(#[from] CredentialError),
     /// An address is not to be had.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -61,6 +72,8 @@ pub async fn run(options: Options) -> Result<(), ServeError> {
     for warning in warnings {
         warn!(%warning, "the configuration has a weak point");
     }
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let influxdb = credential::read_config(&options.influxdb_config, credentials.as_deref())?;
     let mut state = State::default();
     state.apply(Event::Configured(Listing::from(&config)));
     let (published, scrapes) = watch::channel(Arc::new(Scrape::new(state.clone())));
@@ -73,6 +86,18 @@ pub async fn run(options: Options) -> Result<(), ServeError> {
 
     let (sender, mut events) = mpsc::channel(QUEUE);
     let log = options.stats_file.unwrap_or(config.stats_file);
+    if let Some(config) = influxdb {
+        info!(server = config.server.url(), "sending points to InfluxDB");
+        let options = push::Options {
+            config,
+            stats_file: log.clone(),
+            directory: options.state_directory.join("outbox"),
+            cap: push::CAP,
+            server: push::server_name(),
+            pace: push::engine::Pace::default(),
+        };
+        push::start(options, sender.clone())?;
+    }
     thread::Builder::new().name("stats".to_owned()).spawn(move || inputs::stats::run(&log, &sender))?;
 
     loop {

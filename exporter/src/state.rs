@@ -15,7 +15,7 @@ use std::sync::Arc;
 use backup_common::record::{Body, Record};
 use jiff::Timestamp;
 
-use crate::event::{Event, Input, Listing, Skip};
+use crate::event::{Event, Input, Listing, PushHealth, Skip};
 pub use host::Host;
 pub use path::{Outcome, Path};
 pub use phase::Phase;
@@ -36,6 +36,7 @@ pub struct State {
     hosts: BTreeMap<String, Arc<Host>>,
     inputs: BTreeMap<Input, InputHealth>,
     config_rejected: bool,
+    push: Option<PushHealth>,
 }
 
 /// How an input is doing.
@@ -66,6 +67,7 @@ impl State {
             Event::InputDown(input) => self.health(input).up = false,
             Event::CaughtUp(input) => self.health(input).caught_up = true,
             Event::Skipped(input, skip) => *self.health(input).skipped.entry(skip).or_default() += 1,
+            Event::Pushed(health) => self.push = Some(health),
             Event::Recorded(input, record) => {
                 let health = self.health(input);
                 health.records += 1;
@@ -93,6 +95,11 @@ impl State {
     /// Whether the configuration in use is the one on the disk when it was last read.
     pub fn config_is_current(&self) -> bool {
         !self.config_rejected
+    }
+
+    /// How the push to InfluxDB is doing, if there is one.
+    pub fn push(&self) -> Option<&PushHealth> {
+        self.push.as_ref()
     }
 
     /// Whether every input has handed over what was there at the start: before that, counters

@@ -11,7 +11,9 @@
 )]
 
 pub mod http;
+pub mod influxdb;
 pub mod process;
 pub mod prometheus;
 pub mod sshd;
+pub mod victoriametrics;
 pub mod wait;

@@ -1,6 +1,10 @@
 //! The built exporter in a directory of its own, and records to feed it.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub mod influx;
+pub mod influx_tls;
+pub mod scripted;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -70,6 +74,10 @@ impl Home {
             .arg(self.config())
             .arg("--stats.file")
             .arg(self.log())
+            .arg("--influxdb.config")
+            .arg(self.path().join("influxdb-config.yaml"))
+            .arg("--state.directory")
+            .arg(self.path().join("state"))
             .args(["--web.listen-address", "127.0.0.1:0"]);
         command
     }
