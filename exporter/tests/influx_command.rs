@@ -141,9 +141,9 @@ fn influxdb2(token: &'static str) -> Scripted {
             }
             "/api/v2/buckets" if asked.target.contains("name=backup") => json(
                 "200 OK",
-                r#"{"links":{},"buckets":[{"id":"1","orgID":"2","type":"user","name":"backup","retentionRules":[],"labels":[]}]}"#,
+                r#"{"links":{"self":"/api/v2/buckets?name=backup"},"buckets":[{"id":"0a1b","orgID":"2c3d","type":"user","name":"backup","retentionRules":[{"type":"expire","everySeconds":0,"shardGroupDurationSeconds":604800}],"createdAt":"2026-01-02T03:04:05Z","updatedAt":"2026-01-02T03:04:05Z","links":{"labels":"/l","members":"/m","org":"/o","owners":"/w","self":"/s","write":"/x"},"labels":[]}]}"#,
             ),
-            "/api/v2/buckets" => json("200 OK", r#"{"links":{},"buckets":[]}"#),
+            "/api/v2/buckets" => json("200 OK", r#"{"links":{"self":"/api/v2/buckets"},"buckets":[]}"#),
             "/api/v2/write" => answer("204 No Content", &[version], ""),
             "/api/v2/query" => {
                 let time = jiff::Timestamp::now();

@@ -166,17 +166,12 @@ fn a_poison_line_costs_itself_alone() {
     let home = Home::new();
     let influxdb = influxdb(&home);
     configure(&home, influxdb.port, &v1());
-    // A field that is a text in this shard refuses numbers, but only of the path that has it as such: the
-    // type belongs to the measurement, so the poison is a measurement of its own.
+    // A field that is a text in this shard takes no number.
     let address = influxdb.address();
     let body = "backup_host,host=x duration_seconds=\"text\" 1767323045000000000";
     let path = format!("/write?db={DATABASE}");
-    let answer = backup_testkit::http::ask(
-        &address,
-        "POST",
-        &path,
-        &format!("Content-Length: {}\r\n\r\n{body}", body.len()),
-    );
+    let length = format!("Content-Length: {}\r\n", body.len());
+    let answer = backup_testkit::http::send(&address, "POST", &path, &length, body);
     assert_eq!(answer.unwrap().status, 204);
     let host = r#"{"v":1,"type":"host_finished","time":"2026-01-02T03:04:07Z","run_id":"r","host":"server1","status":"success","reason":"ok","duration_seconds":2.0,"paths":{"success":1}}"#;
     home.append(range(0..500));
@@ -211,6 +206,34 @@ fn what_is_older_than_the_retention_is_counted_and_not_tried_again() {
     exporter.until(DROPPED, 20.0);
     assert!((failures(&exporter, "too_old") - 20.0).abs() < f64::EPSILON);
     assert!(!home.path().join("state/outbox/dead-letters").exists());
+}
+
+/// `BACKUP_DRAIN_POINTS` sets how many; what it prints means something with `--release` only.
+#[test]
+fn a_backlog_drains() {
+    let points: u64 = std::env::var("BACKUP_DRAIN_POINTS").map_or(10_000, |text| text.parse().unwrap());
+    let home = Home::new();
+    let mut influxdb = InfluxDb::prepare(home.path(), "");
+    configure(&home, influxdb.port, &v1());
+    home.append(range(0..points));
+    let exporter = home.start();
+    let last = Record::decode(range(points - 1..points).trim_end().as_bytes()).unwrap().time.to_string();
+    wait::until("all points to be in the outbox", || {
+        let mark = fs::read_to_string(home.path().join("state/outbox/last-record")).ok()?;
+        mark.starts_with(&last).then_some(())
+    });
+    drop(exporter);
+    influxdb.resume();
+    influxdb.query("", &format!("CREATE DATABASE {DATABASE}"));
+    let begun = Instant::now();
+    let exporter = Running::start(home.command().stderr(Stdio::null()));
+    until_stored(&influxdb, 0..points);
+    let seconds = begun.elapsed().as_secs_f64();
+    println!(
+        "{points} points in {seconds:.2} s, {:.0} a second, the start of the exporter included",
+        points as f64 / seconds
+    );
+    drop(exporter);
 }
 
 #[test]

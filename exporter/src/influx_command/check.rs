@@ -260,18 +260,33 @@ async fn target(client: &mut Client, api: &Api) -> Step {
                 Err(error) => Ok(format!("not known: {error}")),
             }
         }
-        Access::Bucket { bucket: database, .. } | Access::Database { database, .. } => {
+        Access::Bucket { bucket: database, .. } => {
             let answer = ask(client, api.influxql("SHOW MEASUREMENTS LIMIT 1")).await?;
             match influxql::error(&answer) {
                 None => Ok(format!("{database} is there")),
-                Some(error) if error.contains("not found") => Err(failure(
-                    error,
-                    &format!("make it (CREATE DATABASE \"{database}\"), or correct database"),
+                Some(error) if error.contains("not found") => Err(no_database(error, database)),
+                Some(error) => Ok(format!("not known: {error}")),
+            }
+        }
+        Access::Database { database, .. } => {
+            // 1.x answers questions about measurements of a database that is not there, so the list is asked for.
+            let answer = ask(client, api.influxql("SHOW DATABASES")).await?;
+            match influxql::error(&answer) {
+                None if influxql::first_column(&answer.body).any(|name| name == *database) => {
+                    Ok(format!("{database} is there"))
+                }
+                None => Err(no_database(
+                    format!("there is no {database}, or this user has no right to it"),
+                    database,
                 )),
                 Some(error) => Ok(format!("not known: {error}")),
             }
         }
     }
+}
+
+fn no_database(found: String, database: &str) -> Failure {
+    failure(found, &format!("make it (CREATE DATABASE \"{database}\"), or correct database"))
 }
 
 async fn write(client: &mut Client, api: &Api) -> Step {

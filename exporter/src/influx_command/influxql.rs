@@ -36,6 +36,13 @@ pub fn error(answer: &Answer) -> Option<String> {
     }
 }
 
+/// The first column of an answer.
+pub fn first_column(body: &[u8]) -> impl Iterator<Item = String> {
+    let json: Value = serde_json::from_slice(body).unwrap_or_default();
+    let rows = json["results"][0]["series"][0]["values"].as_array().cloned().unwrap_or_default();
+    rows.into_iter().filter_map(|row| row[0].as_str().map(str::to_owned))
+}
+
 /// The samples of an answer; what has another form is passed over.
 pub fn samples(measurement: &str, body: &[u8]) -> Vec<Sample> {
     let json: Value = serde_json::from_slice(body).unwrap_or_default();

@@ -65,8 +65,8 @@ fn all_problems_are_reported_together() {
     assert_eq!(
         found,
         [
-            "line 2: influxdb.hosst: unknown key; did you mean host?",
             "line 2: influxdb.host: missing",
+            "line 2: influxdb.hosst: unknown key; did you mean host?",
             "line 2: influxdb.database: missing; give token and bucket for 2.x or 3.x, or database for 1.x",
             "line 4: influxdb.version: expected auto, 1, 2 or 3, found \"4\"",
             "line 5: influxdb.tokn: unknown key; did you mean token?",

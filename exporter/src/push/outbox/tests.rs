@@ -82,6 +82,8 @@ proptest! {
                 Act::Reopen => outbox = Outbox::open(directory.path(), ROOMY),
                 Act::Torn(cut) => {
                     // A writer that was killed in the middle of a write that was never promised.
+                    prop_assert!(matches!(outbox.append(&lines(written, 1)), Appended::Stored));
+                    written += 1;
                     let mut frame = String::new();
                     frame::push(&mut frame, "m n=99 never");
                     if let Some(last) = segments(&directory).last() {
