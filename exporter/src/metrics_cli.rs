@@ -10,6 +10,7 @@ use crate::push;
 /// Shows what the backups did, and checks, fills and asks InfluxDB.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "backup-metrics", version)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[command(group(ArgGroup::new("mode").args(MODES)))]
 pub struct Cli {
     /// Check step by step whether points can be sent to InfluxDB.

@@ -94,9 +94,9 @@ fn what_is_sent_can_be_asked_for() {
     let records =
         fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/push-records.jsonl")).unwrap();
     // The same records as of now: the query is about the last hours.
-    for (index, line) in records.lines().enumerate() {
+    for (index, line) in (0..).zip(records.lines()) {
         let mut record: serde_json::Value = serde_json::from_str(line).unwrap();
-        let time = now - jiff::SignedDuration::from_secs(600 - index as i64);
+        let time = now - jiff::SignedDuration::from_secs(600 - index);
         record["time"] = time.to_string().into();
         home.append(format!("{record}\n"));
     }

@@ -5,13 +5,14 @@ mod support;
 
 use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use backup_common::reason::Reason;
 use backup_common::record::{Body, Record};
 use backup_testkit::influxdb::InfluxDb;
-use backup_testkit::process::Running;
+use backup_testkit::process::{self, Running};
 use backup_testkit::wait;
 use support::influx::{DATABASE, configure, failures, influxdb, nth, range, until_stored, v1};
 use support::{Home, path_finished};
@@ -32,10 +33,25 @@ fn without_a_configuration_there_is_no_push_and_no_complaint() {
 fn a_bad_configuration_is_refused_with_every_line_and_no_secret() {
     let home = Home::new();
     configure(&home, 1, "  databse: x\n  token: very-secret");
-    let output = backup_testkit::process::run(&mut home.command());
+    let output = process::run(&mut home.command());
     assert_eq!(output.code, 2, "{output:?}");
     assert!(output.stderr.contains("databse: unknown key; did you mean database?"), "{}", output.stderr);
     assert!(!output.stderr.contains("very-secret"), "{}", output.stderr);
+}
+
+#[test]
+fn a_secret_that_everybody_can_read_is_warned_of_and_never_printed() {
+    let home = Home::new();
+    configure(&home, process::free_port(), support::influx::V2);
+    let file = home.path().join("influxdb-config.yaml");
+    for (mode, warned) in [(0o644, true), (0o600, false)] {
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        let exporter = home.start();
+        wait::until("a failure", || (failures(&exporter, "unreachable") > 0.0).then_some(()));
+        let messages = exporter.messages();
+        assert_eq!(messages.contains("every user of this machine can read the secret"), warned, "{messages}");
+        assert!(!messages.contains("the-token") && !exporter.scrape().contains("the-token"));
+    }
 }
 
 #[test]

@@ -43,9 +43,9 @@ impl Pushing {
             server: "here".to_owned(),
             pace: Pace { keep: Duration::from_millis(50), back_off: 0.01 },
         };
-        let _guard = runtime.enter();
+        let entered = runtime.enter();
         push::start(options, sender).unwrap();
-        drop(_guard);
+        drop(entered);
         Self { _runtime: runtime, events: Mutex::new((events, PushHealth::default())) }
     }
 

@@ -8,14 +8,12 @@ use super::samples::{Held, number, text};
 
 /// Runs, then paths.
 pub fn render(held: &Held, hours: u32) -> String {
-    let mut out = String::new();
     let of = units::counted(u64::from(hours), "hour");
     if held.runs.is_empty() && held.paths.is_empty() {
         return format!("The database holds nothing of the last {of}.\n");
     }
-    out.push_str(&format!("Runs of the last {of}\n{}\n\n", runs(held)));
-    out.push_str(&format!("Paths of the last {of}\n{}\n", paths(held)));
-    out
+    let text = format!("Runs of the last {of}\n{}\n\nPaths of the last {of}\n{}\n", runs(held), paths(held));
+    text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n") + "\n"
 }
 
 fn runs(held: &Held) -> Table {

@@ -213,7 +213,7 @@ mod tests {
     use super::*;
 
     fn api(keys: &str) -> Api {
-        Api::new(InfluxConfig::parse(&format!("influxdb: {{host: h, {keys}}}"), None).ok().expect("good"))
+        Api::new(InfluxConfig::parse(&format!("influxdb: {{host: h, {keys}}}"), None).expect("good"))
     }
 
     fn answer(headers: &[(&'static str, &str)], body: &str) -> Answer {

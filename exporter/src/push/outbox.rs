@@ -17,7 +17,7 @@ mod frame;
 mod store;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use frame::Found;
 use store::Store;
@@ -184,14 +184,9 @@ impl Outbox {
         self.dropped
     }
 
-    /// Where lines go that the server refuses for good.
-    pub fn dead_letters(&self) -> PathBuf {
-        self.store.directory().join("dead-letters")
-    }
-
-    /// Keeps refused lines for a person to look at, as far as there is room for them.
+    /// Keeps a line that the server refuses for good in the file `dead-letters`, as far as there is room.
     pub fn bury(&self, line: &str, why: &str) {
-        if let Err(error) = self.store.bury(&self.dead_letters(), line, why) {
+        if let Err(error) = self.store.bury(line, why) {
             warn!(%error, "cannot keep a refused line");
         }
     }

@@ -70,7 +70,7 @@ fn serve(mut stream: TcpStream, answer: &dyn Fn(&Asked) -> String, log: &Mutex<V
 
 fn read(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> Option<Asked> {
     let mut more = |bytes: &mut Vec<u8>| {
-        let mut buffer = [0; 65536];
+        let mut buffer = [0; 8192];
         let count = stream.read(&mut buffer).ok().filter(|count| *count > 0)?;
         bytes.extend(&buffer[..count]);
         Some(())

@@ -186,8 +186,10 @@ mod tests {
         }
     }
 
+    type Pairs = Vec<(String, String)>;
+
     /// Reads a line as the reference describes it: up to an unescaped separator.
-    fn read(line: &str) -> (String, Vec<(String, String)>, Vec<(String, String)>, String) {
+    fn read(line: &str) -> (String, Pairs, Pairs, String) {
         let mut parts = vec![String::new()];
         let (mut quoted, mut characters) = (false, line.chars());
         while let Some(character) = characters.next() {
@@ -263,7 +265,7 @@ mod tests {
                 prop_assert_eq!(&tags, &vec![("host".to_owned(), expected)]);
             }
             prop_assert_eq!(&fields[0].1, &text::clean(&text, TEXT_BYTES));
-            prop_assert_eq!(fields[1].1.parse::<f64>().unwrap(), number);
+            prop_assert_eq!(fields[1].1.parse::<f64>().unwrap().to_bits(), number.to_bits());
             prop_assert_eq!(time, "1767323045500000000");
         }
 

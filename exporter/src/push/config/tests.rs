@@ -31,7 +31,7 @@ fn block(keys: &str) -> String {
 
 #[test]
 fn the_two_forms_that_users_have() {
-    let config = InfluxConfig::parse(V2, None).ok().expect("the form of 2.x");
+    let config = InfluxConfig::parse(V2, None).expect("the form of 2.x");
     assert_eq!(config.server.url(), "http://localhost:8086");
     assert_eq!((config.version, config.server.timeout), (None, Duration::from_secs(10)));
     assert!(config.holds_secret());
@@ -39,7 +39,7 @@ fn the_two_forms_that_users_have() {
     assert_eq!((organization.as_deref(), bucket.as_str()), (Some("home"), "backup"));
     assert_eq!(token.read().unwrap().expose(), "your-influxdb-token");
 
-    let config = InfluxConfig::parse(V1, None).ok().expect("the form of 1.x");
+    let config = InfluxConfig::parse(V1, None).expect("the form of 1.x");
     let Access::Database { database, retention_policy: None, user: Some((name, password)) } = config.access
     else {
         panic!()
@@ -109,7 +109,7 @@ fn secrets_from_files_and_systemd() {
     std::fs::write(directory.path().join("influxdb-token"), "from systemd\n").unwrap();
     std::fs::write(directory.path().join("other"), "by name\n").unwrap();
     let token = |keys: &str| {
-        let config = InfluxConfig::parse(&block(keys), Some(directory.path())).ok().expect("good");
+        let config = InfluxConfig::parse(&block(keys), Some(directory.path())).expect("good");
         assert!(!config.holds_secret());
         let Access::Bucket { token, .. } = config.access else { panic!() };
         token.read().unwrap().expose().to_owned()

@@ -88,7 +88,9 @@ mod tests {
     fn a_flipped_byte_costs_its_own_line_alone() {
         let lines = ["a b=1 1", "a b=2 2", "a,c=é b=\"x\" 3"];
         let mut text = String::new();
-        lines.iter().for_each(|line| push(&mut text, line));
+        for line in lines {
+            push(&mut text, line);
+        }
         let mut ends = Vec::new();
         lines.iter().fold(0, |start, line| {
             ends.push(start + size(line));
@@ -121,9 +123,11 @@ mod tests {
     fn a_cut_anywhere_costs_only_what_is_behind_it() {
         let lines = ["a b=1 1", "a b=2 2"];
         let mut text = String::new();
-        lines.iter().for_each(|line| push(&mut text, line));
+        for line in lines {
+            push(&mut text, line);
+        }
         for cut in 0..text.len() {
-            let whole = if cut as u64 >= size(lines[0]) { 1 } else { 0 };
+            let whole = usize::from(cut as u64 >= size(lines[0]));
             assert_eq!(all(&text.as_bytes()[..cut]), lines[..whole], "{cut}");
         }
     }

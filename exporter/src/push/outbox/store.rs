@@ -22,10 +22,6 @@ impl Store {
         Self { directory }
     }
 
-    pub fn directory(&self) -> &Path {
-        &self.directory
-    }
-
     /// Numbers and sizes of the segments that are there, in order.
     pub fn segments(&self) -> Vec<(u64, u64)> {
         let entries = fs::read_dir(&self.directory).into_iter().flatten().flatten();
@@ -103,8 +99,9 @@ impl Store {
         replace(&self.directory, "position", text.as_bytes())
     }
 
-    pub fn bury(&self, file: &Path, line: &str, why: &str) -> io::Result<()> {
-        let mut file = options().append(true).create(true).open(file)?;
+    /// Keeps a refused line behind the reason, in two lines.
+    pub fn bury(&self, line: &str, why: &str) -> io::Result<()> {
+        let mut file = options().append(true).create(true).open(self.directory.join("dead-letters"))?;
         if file.metadata()?.len() > DEAD_LETTER_BYTES {
             return Ok(());
         }

@@ -1,6 +1,7 @@
 //! The outbox against a model: a list of lines and an index.
 
 use std::fs;
+use std::path::PathBuf;
 
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -130,9 +131,9 @@ fn a_flip_or_a_cut_of_any_byte_costs_one_line_and_never_the_start() {
                 let directory = make();
                 let mut damaged = bytes.clone();
                 if cut {
-                    damaged.truncate(position)
+                    damaged.truncate(position);
                 } else {
-                    damaged[position] ^= 0x41
+                    damaged[position] ^= 0x41;
                 }
                 fs::write(directory.path().join(name), damaged).unwrap();
                 let mut outbox = Outbox::open(directory.path(), ROOMY);
