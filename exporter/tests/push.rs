@@ -221,6 +221,7 @@ fn what_is_older_than_the_retention_is_counted_and_not_tried_again() {
     exporter.until("backup_exporter_push_points_total", 5.0);
     exporter.until(DROPPED, 20.0);
     assert!((failures(&exporter, "too_old") - 20.0).abs() < f64::EPSILON);
+    assert_eq!(influxdb.count(DATABASE, "backup_path", "error_count"), 5);
     assert!(!home.path().join("state/outbox/dead-letters").exists());
 }
 

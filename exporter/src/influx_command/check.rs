@@ -106,7 +106,8 @@ async fn connection(client: &Client, report: &mut Report) -> Option<()> {
     let peer = stream.peer_addr().map_or_else(|_| server.authority(), |peer| peer.to_string());
     report.add("connect", Ok(format!("{peer} answers")))?;
     if !server.tls {
-        let found = "off (ssl: false): everybody on the way can read what is sent, the secret included";
+        let found =
+            "off (ssl: false): everybody on the way can read what is sent, a token or password included";
         return report.add("tls", Ok(found.to_owned()));
     }
     let step = match client.secure(stream, deadline).await {

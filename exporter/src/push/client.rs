@@ -233,3 +233,28 @@ async fn read(body: hyper::body::Incoming, limit: usize) -> Result<(Vec<u8>, boo
     }
     Ok((bytes, true))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_that_does_not_answer_is_passed_over() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let good = listener.local_addr().unwrap();
+        let server = Server {
+            host: "localhost".to_owned(),
+            port: good.port(),
+            tls: false,
+            ca_file: None,
+            timeout: Duration::from_secs(30),
+        };
+        let client = Client::new(server);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        // As a system with IPv6 orders the addresses of a server that listens on IPv4 alone.
+        let addresses = [SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, good.port())), good];
+        assert_eq!(client.open(&addresses, deadline).await.unwrap().peer_addr().unwrap(), good);
+        let error = client.open(&addresses[..1], deadline).await.unwrap_err();
+        assert_eq!(error.class(), Class::Unreachable);
+    }
+}

@@ -27,6 +27,9 @@ use tracing::warn;
 /// Bytes that are read at once; a batch is not larger.
 const READ_BYTES: usize = 1 << 20;
 
+/// What is passed over where the disk can not be read; the page is the smallest part that can fail.
+const BLOCK_BYTES: u64 = 4096;
+
 /// Up to where something was read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
@@ -121,9 +124,12 @@ impl Outbox {
                 let bytes = match self.store.read(segment, position.offset, READ_BYTES) {
                     Ok(bytes) => bytes,
                     Err(error) => {
-                        warn!(%error, segment, "cannot read a segment of the outbox; it is passed over");
+                        warn!(%error, segment, "cannot read a part of the outbox; it is passed over");
                         batch.damaged += 1;
-                        Vec::new()
+                        let gone = error.kind() == io::ErrorKind::NotFound;
+                        let next = (position.offset / BLOCK_BYTES + 1) * BLOCK_BYTES;
+                        position.offset = if gone { size } else { next.min(size) };
+                        continue;
                     }
                 };
                 match take(&bytes, limit, &mut batch) {

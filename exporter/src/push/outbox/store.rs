@@ -57,12 +57,16 @@ impl Store {
         result
     }
 
+    /// Reads up to so many bytes; fewer mean the end, or a part that can not be read.
     pub fn read(&self, segment: u64, offset: u64, limit: usize) -> io::Result<Vec<u8>> {
         let mut file = options().read(true).open(self.path(segment))?;
         file.seek(SeekFrom::Start(offset))?;
         let mut bytes = Vec::new();
-        file.take(limit as u64).read_to_end(&mut bytes)?;
-        Ok(bytes)
+        match file.take(limit as u64).read_to_end(&mut bytes) {
+            // What comes before a bad block is good; the next read begins at the block.
+            Err(error) if bytes.is_empty() => Err(error),
+            _ => Ok(bytes),
+        }
     }
 
     /// The lines of a segment from an offset on.

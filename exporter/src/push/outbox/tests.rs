@@ -202,3 +202,14 @@ fn a_batch_that_was_dropped_while_it_was_sent_does_not_move_the_position_back() 
     outbox.acknowledge(&batch);
     assert_eq!(outbox.peek(1), next);
 }
+
+#[test]
+fn a_segment_that_vanishes_costs_itself_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    Outbox::open(directory.path(), ROOMY).append(&lines(0, 5));
+    let mut outbox = Outbox::open(directory.path(), ROOMY);
+    outbox.append(&lines(5, 5));
+    fs::remove_file(&segments(&directory)[0]).unwrap();
+    assert_eq!(drain(&mut outbox), lines(5, 5));
+    assert_eq!(outbox.dropped(), 1);
+}
