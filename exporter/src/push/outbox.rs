@@ -1,6 +1,6 @@
 //! The lines that wait for the server, on disk.
 //!
-//! The directory holds segments, which are numbered files of [`frame`]s, and the file `position`, which
+//! The directory holds segments, which are numbered files of `frame`s, and the file `position`, which
 //! says up to where the server has them. A line is on the disk before the reader moves on in the stats
 //! log, and the server has it before the position moves: what is killed in between sends a line twice,
 //! which changes nothing, and loses none.

@@ -89,7 +89,7 @@ fn push_number(line: &mut String, number: f64) {
     };
 }
 
-/// A tag value as [`line`] shows it before it is escaped: what a query gives back.
+/// A tag value as [`line()`] shows it before it is escaped: what a query gives back.
 pub fn tag_value(value: &str) -> Cow<'_, str> {
     let cleaned = labels::value(value);
     if !cleaned.contains('\\') {
