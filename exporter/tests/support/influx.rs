@@ -53,10 +53,11 @@ pub const V2: &str = "  token: the-token\n  organization: home\n  bucket: backup
 pub fn stored(influxdb: &InfluxDb) -> (u64, u64) {
     let query = "SELECT count(error_count), sum(error_count) FROM backup_path";
     let rows = influxdb.rows(DATABASE, query);
+    // While InfluxDB learns of a new field, it answers null.
     let Some(row) = rows.first() else { return (0, 0) };
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small whole numbers")]
-    let sum = row[2].as_f64().unwrap() as u64;
-    (row[1].as_u64().unwrap(), sum)
+    let sum = row[2].as_f64().unwrap_or(0.0) as u64;
+    (row[1].as_u64().unwrap_or(0), sum)
 }
 
 /// Waits until exactly these numbers are stored.
