@@ -8,6 +8,7 @@ mod exporter;
 mod host;
 mod path;
 mod process;
+mod push;
 mod run;
 mod schedule;
 mod snapshots;
@@ -15,6 +16,7 @@ mod stored;
 
 use jiff::Timestamp;
 
+use crate::event::PushHealth;
 use crate::state::{Expected, Host, InputHealth, Path, Run, SnapshotSchedule, State};
 
 /// One metric.
@@ -72,6 +74,10 @@ pub enum Values {
     Input(fn(&InputHealth) -> Option<Number>),
     /// One for each input and entry of a closed list.
     InputBy(fn(&InputHealth) -> Labelled),
+    /// One for the push to InfluxDB, if there is one.
+    Push(fn(&PushHealth) -> Option<Number>),
+    /// One for the push and each entry of a closed list.
+    PushBy(fn(&PushHealth) -> Labelled),
     /// Always 1, with the value of the only label.
     Constant(&'static str),
 }
@@ -123,6 +129,7 @@ pub fn all() -> impl Iterator<Item = &'static Metric> {
         stored::METRICS,
         snapshots::METRICS,
         exporter::METRICS,
+        push::METRICS,
         process::METRICS,
     ];
     families.into_iter().flatten()

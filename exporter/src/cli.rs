@@ -8,6 +8,7 @@ use clap::{Parser, ValueEnum};
 use tracing::Level;
 
 use crate::inputs::timer::Timer;
+use crate::push;
 
 /// Serves the state of the backups as Prometheus metrics.
 #[derive(Clone, Debug, Parser)]
@@ -37,8 +38,9 @@ pub struct Cli {
     #[arg(long = "journal.directory", value_name = "DIR")]
     pub journal_directory: Option<PathBuf>,
 
-    /// Directory for what is kept over restarts: the position in the journal, the history of sizes.
-    #[arg(long = "state.directory", value_name = "DIR", default_value = "/var/lib/backup-exporter")]
+    /// Directory for what is kept over restarts: the position in the journal, the history of sizes, the points
+    /// that wait for InfluxDB.
+    #[arg(long = "state.directory", value_name = "DIR", default_value = DEFAULT_STATE)]
     pub state_directory: PathBuf,
 
     /// Time between two scans of the stored sizes, such as 6h, 30m or 90s; 0 means no scan.
@@ -56,6 +58,10 @@ pub struct Cli {
     /// The socket of backup-sizes; where nobody answers, directories are walked.
     #[arg(long = "sizes.socket", value_name = "FILE", default_value = "/run/backup-sizes/socket")]
     pub sizes_socket: PathBuf,
+
+    /// Where points are sent to InfluxDB; without this file none are.
+    #[arg(long = "influxdb.config", value_name = "FILE", default_value = push::config::DEFAULT_FILE)]
+    pub influxdb_config: PathBuf,
 
     /// Address to listen on; :PORT means all addresses, port 0 any free one. Can be given several times.
     #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = DEFAULT_ADDRESS)]
@@ -85,6 +91,9 @@ pub struct Cli {
     #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt")]
     pub log_format: LogFormat,
 }
+
+/// Where systemd's `StateDirectory=backup-exporter` is.
+const DEFAULT_STATE: &str = "/var/lib/backup-exporter";
 
 /// The range that the Prometheus project allocates, 9100 to 9999, is full; this port is above it and
 /// below the kernel's ephemeral ports.

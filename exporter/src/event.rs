@@ -18,6 +18,8 @@ use crate::schedule::Schedule;
 pub use process::ProcessSample;
 pub use session::{LogLine, SessionEnd, SessionEvent, SessionId, Verdict};
 
+pub use crate::push::health::PushHealth;
+
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
@@ -54,6 +56,8 @@ pub enum Event {
     Process(ProcessSample),
     /// The process that started the run of this id is gone.
     RunnerGone(String),
+    /// How the push to InfluxDB is doing now.
+    Pushed(PushHealth),
 }
 
 /// The configured hosts and their paths: only these have series.

@@ -28,6 +28,8 @@ use crate::inputs::sizes::Store;
 use crate::inputs::timer::Timer;
 use crate::notify::{self, Watchdog};
 use crate::outputs::scrape::Scrape;
+use crate::push::config::InfluxConfig;
+use crate::push::credential::{self, CredentialError};
 use crate::state::State;
 use sources::Sources;
 
@@ -48,6 +50,8 @@ pub struct Options {
     pub stats_file: Option<PathBuf>,
     /// The journal of the unit that runs the backups.
     pub journal: journal::Source,
+    /// The configuration of the push to InfluxDB; if there is no such file, there is no push.
+    pub influxdb_config: PathBuf,
     /// Where the exporter keeps what it wants to know after a restart.
     pub state_directory: PathBuf,
     /// How sizes are measured; not at all with an interval of 0.
@@ -77,6 +81,9 @@ pub enum ServeError {
     /// There is no configuration to begin with.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The configuration of the push is there and can not be used.
+    #[error(transparent)]
+    Push(#[from] CredentialError),
     /// An address is not to be had.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -98,6 +105,7 @@ pub async fn run(options: Options) -> Result<(), ServeError> {
     for warning in warnings {
         warn!(%warning, "the configuration has a weak point");
     }
+    let influxdb = influxdb(&options)?;
     let mut state = State::default();
     for event in configured(&config) {
         state.apply(event);
@@ -114,7 +122,7 @@ pub async fn run(options: Options) -> Result<(), ServeError> {
     let mut servers: JoinSet<()> =
         listeners.into_iter().map(|listener| http::serve(listener, server.clone())).collect();
 
-    let mut sources = Sources::start(&options, &config, store)?;
+    let mut sources = Sources::start(&options, &config, store, influxdb)?;
     let mut watchdog = Watchdog::from_environment();
     let mut patience = pin!(tokio::time::sleep(PATIENCE));
     let (mut waits, mut unpublished, mut ready) = (true, false, false);
@@ -160,6 +168,12 @@ pub async fn run(options: Options) -> Result<(), ServeError> {
     stop.send_replace(true);
     while servers.join_next().await.is_some() {}
     Ok(())
+}
+
+/// Where points are sent, if anywhere; systemd hands over secrets in a directory, systemd.exec(5).
+fn influxdb(options: &Options) -> Result<Option<InfluxConfig>, CredentialError> {
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    credential::read_config(&options.influxdb_config, credentials.as_deref())
 }
 
 async fn listen(options: &Options) -> Result<Vec<TcpListener>, ListenError> {

@@ -22,7 +22,7 @@ use backup_common::record::{Body, Record, Trigger};
 use jiff::Timestamp;
 
 use crate::event::sizes::SizesEvent;
-use crate::event::{Event, Input, Listing, ProcessSample, SessionEvent, Skip, Verdict};
+use crate::event::{Event, Input, Listing, ProcessSample, PushHealth, SessionEvent, Skip, Verdict};
 pub use host::Host;
 pub use notices::{History, Notice, Point, REMEMBERED};
 pub use path::{Outcome, Path};
@@ -55,6 +55,7 @@ pub struct State {
     config_loaded: Option<Timestamp>,
     process: Option<ProcessSample>,
     sizes: Sizes,
+    push: Option<PushHealth>,
 }
 
 /// How an input is doing.
@@ -100,6 +101,7 @@ impl State {
             Event::Booted(_) | Event::RunnerGone(_) => {}
             Event::Skipped(input, skip) => *self.health(input).skipped.entry(skip).or_default() += 1,
             Event::Sizes(event) => self.size(&event),
+            Event::Pushed(health) => self.push = Some(health),
             Event::Recorded(input, record) => {
                 let health = self.health(input);
                 health.records += 1;
@@ -166,6 +168,11 @@ impl State {
     /// Whether the configuration in use is the one on the disk when it was last read.
     pub fn config_is_current(&self) -> bool {
         !self.config_rejected
+    }
+
+    /// How the push to InfluxDB is doing, if there is one.
+    pub fn push(&self) -> Option<&PushHealth> {
+        self.push.as_ref()
     }
 
     /// Whether every input has handed over what was there at the start: before that, counters

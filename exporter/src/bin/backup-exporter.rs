@@ -10,6 +10,7 @@ use backup_exporter::http::front::Source;
 use backup_exporter::http::routes::Site;
 use backup_exporter::inputs::{config, journal, sizes};
 use backup_exporter::log;
+use backup_exporter::push::credential;
 use backup_exporter::serve::{self, Options, ServeError};
 use clap::Parser;
 
@@ -31,7 +32,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("backup-exporter: {}", ErrorChain(&error));
-            ExitCode::from(if matches!(error, ServeError::Config(_) | ServeError::Web(_)) { 2 } else { 1 })
+            let usage = matches!(error, ServeError::Config(_) | ServeError::Web(_) | ServeError::Push(_));
+            ExitCode::from(if usage { 2 } else { 1 })
         }
     }
 }
@@ -41,10 +43,15 @@ fn check(cli: &Cli) -> Result<(), ServeError> {
     for warning in checked.warnings {
         println!("warning: {warning}");
     }
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let influxdb = credential::read_config(&cli.influxdb_config, credentials.as_deref())?;
     println!("{} is good", cli.config_file.display());
     if let Some(file) = &cli.web_config_file {
         Source::open(file)?;
         println!("{} is good", file.display());
+    }
+    if influxdb.is_some() {
+        println!("{} is good", cli.influxdb_config.display());
     }
     Ok(())
 }
@@ -71,6 +78,7 @@ fn serve(cli: Cli) -> Result<(), ServeError> {
             limit: cli.size_timeout,
             exclusive_interval: Some(cli.size_exclusive_interval).filter(|interval| !interval.is_zero()),
         },
+        influxdb_config: cli.influxdb_config,
         listen_addresses: cli.listen_addresses,
         systemd_socket: cli.systemd_socket,
         web_config_file: cli.web_config_file,

@@ -10,12 +10,15 @@ use backup_common::config::Config;
 use backup_common::record::{Body, Record};
 use backup_common::status::Status;
 use tokio::sync::{mpsc, oneshot, watch};
+use tracing::info;
 
 use super::Options;
-use crate::event::sizes::Place;
+use crate::event::sizes::{Place, SizesEvent};
 use crate::event::{Event, SnapshotListing};
 use crate::inputs::sizes::{Order, Store, Targets};
 use crate::inputs::{journal, process, sizes, snapshots, stats, timer};
+use crate::push::config::InfluxConfig;
+use crate::push::{self, Push};
 
 /// Batches of events that wait at most before their sender waits too.
 const QUEUE: usize = 16;
@@ -30,11 +33,17 @@ pub struct Sources {
     snapshots: orders::SyncSender<()>,
     snapshot_directory: watch::Sender<Option<PathBuf>>,
     sizes: orders::Sender<Order>,
+    push: Option<Push>,
 }
 
 impl Sources {
     /// Starts all of them; the error is that the system refuses a thread.
-    pub fn start(options: &Options, config: &Config, store: Store) -> io::Result<Self> {
+    pub fn start(
+        options: &Options,
+        config: &Config,
+        store: Store,
+        influxdb: Option<InfluxConfig>,
+    ) -> io::Result<Self> {
         let (sender, events) = mpsc::channel(QUEUE);
 
         let (timer, woken) = orders::sync_channel(1);
@@ -58,16 +67,18 @@ impl Sources {
         start("process", move || process::run(&to))?;
 
         let log = options.stats_log(config);
+        let push = influxdb.map(|config| push(options, config, log.clone(), sender.clone())).transpose()?;
         let (alive, stats_ended) = oneshot::channel();
         start("stats", move || {
             stats::run(&log, &sender);
             drop(alive);
         })?;
-        Ok(Self { events, stats_ended, timer, snapshots, snapshot_directory, sizes })
+        Ok(Self { events, stats_ended, timer, snapshots, snapshot_directory, sizes, push })
     }
 
     /// Tells the inputs what an event means for them: when to look again, and at what.
     pub fn pass_on(&self, event: &Event, caught_up: bool) {
+        self.offer(event);
         match event {
             Event::SnapshotsConfigured(listing) => {
                 self.snapshot_directory.send_replace(listing.directory.clone());
@@ -86,10 +97,35 @@ impl Sources {
         }
     }
 
+    /// Hands a measured size to the push, which reads everything else in the stats log.
+    fn offer(&self, event: &Event) {
+        if let (Some(push), Event::Sizes(SizesEvent::Measured(..))) = (&self.push, event) {
+            push.offer(vec![event.clone()]);
+        }
+    }
+
     /// The configuration was read again: other directories are measured.
     pub fn measure(&self, config: &Config) {
         let _ = self.sizes.send(Order::Targets(Targets::from(config)));
     }
+}
+
+fn push(
+    options: &Options,
+    config: InfluxConfig,
+    stats_file: PathBuf,
+    events: mpsc::Sender<Vec<Event>>,
+) -> io::Result<Push> {
+    info!(server = config.server.url(), "sending points to InfluxDB");
+    let options = push::Options {
+        config,
+        stats_file,
+        directory: options.state_directory.join("outbox"),
+        cap: push::CAP,
+        server: push::server_name(),
+        pace: push::engine::Pace::default(),
+    };
+    push::start(options, events)
 }
 
 fn start(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
