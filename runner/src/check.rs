@@ -10,7 +10,7 @@ use backup_common::problems::{Problem, Problems};
 use serde::Serialize;
 
 use crate::cli::Cli;
-use crate::{exit_code, print, run};
+use crate::{configuration, exit_code, print};
 
 /// Prints the JSON Schema of the configuration.
 pub fn print_schema() -> ExitCode {
@@ -23,7 +23,7 @@ pub fn check_config(file: &Path, cli: &Cli) -> ExitCode {
     if cli.json {
         return check_for_machines(file);
     }
-    let checked = match run::read_config(file) {
+    let checked = match configuration::read(file) {
         Ok(checked) => checked,
         Err(problems) => {
             print::error_line(&problems);
@@ -33,8 +33,7 @@ pub fn check_config(file: &Path, cli: &Cli) -> ExitCode {
     for warning in &checked.warnings {
         print::error_line(&format!("warning: {warning}"));
     }
-    let (_, problems) = run::outside_files(&checked.config, || checked.config.hosts.iter());
-    if !problems.is_empty() {
+    if let Err(problems) = configuration::named_files(&checked.config, || checked.config.hosts.iter()) {
         for problem in &problems {
             print::error_line(problem);
         }
@@ -58,7 +57,7 @@ fn summary(checked: &Checked) -> String {
 /// One JSON document: `errors`, `warnings`, and the configuration, or null where it can not be used.
 fn check_for_machines(file: &Path) -> ExitCode {
     let unusable = Part::Unset("not usable");
-    let (code, problems, config) = match run::read_text(file).map(|text| Config::parse(&text)) {
+    let (code, problems, config) = match configuration::read_text(file).map(|text| Config::parse(&text)) {
         Ok(Ok(Checked { config, warnings })) => {
             (exit_code::SUCCESS, Problems { errors: Vec::new(), warnings }, effective(&config))
         }

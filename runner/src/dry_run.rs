@@ -50,13 +50,7 @@ pub fn dry_run(plan: &Plan<'_>, config: &Config, json: bool) -> ExitCode {
         return exit_code::of_refusal(error.reason());
     }
     let cores = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let forecasts = match forecast::all(plan, &base, &stop, config.parallel.unwrap_or(cores), escapes_names) {
-        Ok(forecasts) => forecasts,
-        Err(error) => {
-            print::error_line(&format!("cannot start the threads of this run: {error}"));
-            return exit_code::FAILED.into();
-        }
-    };
+    let forecasts = forecast::all(plan, &base, &stop, config.parallel.unwrap_or(cores), escapes_names);
     if json {
         for forecast in &forecasts {
             print::line(&table::json_line(config, forecast));

@@ -85,7 +85,7 @@ pub fn back_up(
 fn transfer(host: &Host, planned: &PathPlan<'_>, session: Session<'_>) -> Transfer {
     let job = planned.job;
     let begun = Instant::now();
-    if let Err(refused) = look(host, planned, session) {
+    if let Err(refused) = look(host, planned, session.programs.escapes_names(), session.stop.as_fd()) {
         return *refused;
     }
     let directory = match session.base.destination(&job.destination) {

@@ -6,8 +6,6 @@ use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use backup_common::config::{Host, PathJob};
 use backup_common::error_chain::ErrorChain;
@@ -15,8 +13,9 @@ use backup_common::reason::Reason;
 use backup_common::record::TransferStats;
 use backup_common::status::Status;
 
-use crate::backup::{concerns_whole_host, status_of};
+use crate::backup::{self, concerns_whole_host};
 use crate::destination::Base;
+use crate::parallel;
 use crate::plan::{HostPlan, Plan};
 use crate::process::{self, Inherit, Limits, Stream};
 use crate::rsync::command::{self, Request};
@@ -24,9 +23,6 @@ use crate::rsync::messages::Messages;
 use crate::rsync::output::OutputParser;
 use crate::rsync::verdict::verdict;
 use crate::stop::Stop;
-
-/// Enough for a thread that waits for a child and reads its output.
-const STACK_BYTES: usize = 256 * 1024;
 
 /// What would become of a path.
 #[derive(Debug)]
@@ -47,31 +43,17 @@ pub struct Forecast<'a> {
     pub messages: Vec<String>,
 }
 
-/// Asks for every path, at most `parallel` hosts at a time; in the order of the plan.
+/// Asks for every path, at most `at_a_time` hosts at a time; in the order of the plan.
 pub fn all<'a>(
     plan: &Plan<'a>,
     base: &Base,
     stop: &Stop,
-    parallel: NonZeroUsize,
+    at_a_time: NonZeroUsize,
     escapes_names: bool,
-) -> io::Result<Vec<Forecast<'a>>> {
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut done = Vec::new();
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(planned) = plan.hosts.get(index) else { return done };
-            done.push((index, host(planned, base, stop, escapes_names)));
-        }
-    };
-    let mut done: Vec<(usize, Vec<Forecast<'a>>)> = thread::scope(|scope| {
-        let threads = (0..parallel.get().min(plan.hosts.len()))
-            .map(|_| thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work))
-            .collect::<io::Result<Vec<_>>>()?;
-        Ok::<_, io::Error>(threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect())
-    })?;
-    done.sort_by_key(|(index, _)| *index);
-    Ok(done.into_iter().flat_map(|(_, forecasts)| forecasts).collect())
+) -> Vec<Forecast<'a>> {
+    let hosts = plan.hosts.iter().collect();
+    let forecasts = parallel::map(hosts, at_a_time, |planned| host(planned, base, stop, escapes_names));
+    forecasts.into_iter().flatten().collect()
 }
 
 fn host<'a>(planned: &HostPlan<'a>, base: &Base, stop: &Stop, escapes_names: bool) -> Vec<Forecast<'a>> {
@@ -94,7 +76,7 @@ fn host<'a>(planned: &HostPlan<'a>, base: &Base, stop: &Stop, escapes_names: boo
             host,
             job: path.job,
             request,
-            status: status_of(host, answer.reason),
+            status: backup::status(host, answer.reason),
             reason: answer.reason,
             stats: answer.stats,
             messages: answer.messages,
