@@ -24,6 +24,8 @@ use crate::rsync::output::Progress;
 use crate::stop::Stop;
 
 pub use self::host::{concerns_whole_host, status};
+pub use self::look::look;
+pub use self::path::Transfer;
 
 /// What the threads of a run share.
 #[derive(Clone, Copy)]

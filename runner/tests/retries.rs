@@ -197,7 +197,11 @@ fn a_signal_during_the_wait_ends_the_run_at_once() {
     run.signal("TERM");
     assert_eq!(run.wait().code(), Some(143));
     let finished = site.last("a", &source);
-    assert_eq!((finished.reason, finished.attempts), (Reason::ConnectionRefused, 0), "rsync was never started");
+    assert_eq!(
+        (finished.reason, finished.attempts),
+        (Reason::ConnectionRefused, 0),
+        "rsync was never started"
+    );
     let Body::RunFinished(end) = site.records().pop().unwrap().body else { panic!("no end") };
     assert_eq!((end.status, end.reason), (Status::Failed, Reason::Interrupted));
     assert_eq!(end.hosts, [(Status::Failed, 1)].into());
