@@ -151,6 +151,35 @@ fn one_of_three_hosts_is_cut_off_in_the_middle() {
     assert_eq!(site.verdict("server3", &source), (Status::Success, Reason::Ok));
 }
 
+#[test]
+#[ignore = "needs root: network namespaces and a limit on their rate"]
+fn a_peer_at_a_byte_a_second_is_ended_by_its_time_limit() {
+    let site = Site::new();
+    let source = site.source("src", &[]);
+    fs::write(source.join("big"), incompressible(8_000_000)).unwrap();
+    let namespace = Namespace::new();
+    let sshd = namespace.sshd(&site.path("peer"));
+    let here = site.source("here", &[("f", "1")]);
+    // Something arrives all the time, so that only the limit for the whole path can end it.
+    let keys = format!("{}\n    rsync_options: --bwlimit=400\n    path_timeout: 12", sshd.host_keys());
+    site.configure("", &(host("slow", &keys, &source) + &host("here", "", &here)));
+    let mut runner = Running::start(site.command(&["--backup"]).stdout(Stdio::null()));
+    wait::until("data of the host", || arriving(&site.base().join("slow/data")));
+    // Eight bits a second; the burst must hold a whole packet (tc-tbf(8)).
+    namespace.inside(&[
+        "tc", "qdisc", "add", "dev", "eth0", "root", "tbf", "rate", "8bit", "burst", "1600", "limit",
+        "1000000",
+    ]);
+    assert!(runner.is_running());
+    assert_eq!(runner.wait().code(), Some(10));
+    assert_eq!(site.verdict("slow", &source), (Status::Failed, Reason::Timeout));
+    assert_eq!(site.verdict("here", &here), (Status::Success, Reason::Ok));
+    assert_eq!(names_in(&site.base().join("slow/data")), Vec::<String>::new(), "no part of a file is left");
+    assert!(Peer::find_local(&source).is_none(), "no rsync of the group is left");
+    // Nobody holds the lock any more.
+    assert_eq!(site.backup(&["--host", "here"]).code, 0);
+}
+
 fn verify(site: &Site) -> Output {
     run(&mut site.command(&["--verify-hosts"]))
 }
@@ -242,6 +271,15 @@ impl Peer {
             let name = fs::read_to_string(entry.path().join("comm")).ok()?;
             (name.trim() == "rsync" && line.contains("--sender") && line.contains(&source))
                 .then(|| Self(entry.file_name().to_string_lossy().into_owned()))
+        })
+    }
+
+    /// The process on our side.
+    fn find_local(source: &Path) -> Option<String> {
+        let source = format!(":{}/", source.display());
+        fs::read_dir("/proc").unwrap().filter_map(Result::ok).find_map(|entry| {
+            let line = fs::read_to_string(entry.path().join("cmdline")).ok()?;
+            (line.starts_with("rsync") && line.contains(&source)).then_some(line)
         })
     }
 

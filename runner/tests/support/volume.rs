@@ -1,4 +1,5 @@
 //! A backup server whose backups are on a real btrfs volume.
+#![allow(dead_code, reason = "each test program uses its own part")]
 
 use std::fs;
 use std::path::PathBuf;
@@ -17,7 +18,6 @@ pub struct Server {
 }
 
 /// Two schedules as in the older configuration.
-#[allow(dead_code, reason = "not every test file uses it")]
 pub const TWO: &str =
     "schedules: [{type: hourly, count: 3, interval: 14400}, {type: daily, count: 7, interval: 86400}]";
 /// One that is due in each run.
