@@ -33,14 +33,14 @@ fn each_fault_has_its_tests_and_each_of_them_exists() {
     let mut missing = Vec::new();
     for (id, names) in rows {
         for name in names {
-            let (file, test) = name.split_once("::").unwrap_or_else(|| panic!("{id}: {name}"));
-            let file: PathBuf = if file.contains('/') {
-                runner.join("..").join(file)
+            let (place, function) = name.split_once("::").unwrap_or_else(|| panic!("{id}: {name}"));
+            let file: PathBuf = if place.contains('/') {
+                runner.join("..").join(place)
             } else {
-                runner.join("tests").join(file)
+                runner.join("tests").join(place)
             };
             let source = fs::read_to_string(&file).unwrap_or_default();
-            if !is_test(&source, test) {
+            if !is_test(&source, function) {
                 missing.push(format!("{id}: {name}"));
             }
         }

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use backup_common::reason::Reason;
 use backup_common::status::Status;
+use backup_testkit::noise::noise;
 use backup_testkit::process::{Output, Running, run};
 use backup_testkit::sshd::{Setup, Sshd};
 use backup_testkit::wait;
@@ -93,25 +94,12 @@ fn names_in(folder: &Path) -> Vec<String> {
     entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
 }
 
-/// Bytes that no option can compress, so that a limit on the rate holds.
-fn incompressible(count: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()[0]
-    })
-    .take(count)
-    .collect()
-}
-
 #[test]
 #[ignore = "needs root: network namespaces and a firewall"]
 fn one_of_three_hosts_is_cut_off_in_the_middle() {
     let site = Site::new();
     let source = site.source("src", &[]);
-    fs::write(source.join("big"), incompressible(4_000_000)).unwrap();
+    fs::write(source.join("big"), noise(4_000_000)).unwrap();
     let namespaces = [Namespace::new(), Namespace::new(), Namespace::new()];
     let servers: Vec<_> =
         namespaces.iter().map(|namespace| namespace.sshd(&site.path(&namespace.name))).collect();
@@ -156,7 +144,7 @@ fn one_of_three_hosts_is_cut_off_in_the_middle() {
 fn a_peer_at_a_byte_a_second_is_ended_by_its_time_limit() {
     let site = Site::new();
     let source = site.source("src", &[]);
-    fs::write(source.join("big"), incompressible(8_000_000)).unwrap();
+    fs::write(source.join("big"), noise(8_000_000)).unwrap();
     let namespace = Namespace::new();
     let sshd = namespace.sshd(&site.path("peer"));
     let here = site.source("here", &[("f", "1")]);
@@ -299,7 +287,7 @@ fn a_frozen_peer_is_given_up() {
     let site = Site::new();
     let sshd = Sshd::start(&site.path("."));
     let source = site.source("src", &[]);
-    fs::write(source.join("big"), incompressible(4_000_000)).unwrap();
+    fs::write(source.join("big"), noise(4_000_000)).unwrap();
     let keys = format!("{}\n    rsync_options: --bwlimit=500\n    io_timeout: 2", sshd.host_keys());
     site.configure(
         "",

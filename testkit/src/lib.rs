@@ -12,6 +12,7 @@
 
 pub mod btrfs;
 pub mod http;
+pub mod noise;
 pub mod process;
 pub mod prometheus;
 pub mod sshd;

@@ -5,7 +5,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use backup_common::reason::Reason;
 use backup_common::record::{Body, Snapshot, SnapshotAction};
+use backup_common::status::Status;
 use backup_testkit::btrfs::Volume;
 use backup_testkit::process::{self, Output};
 
@@ -66,6 +68,13 @@ impl Server {
     pub fn snapshot(&self, name: &str) {
         fs::create_dir_all(self.snapshots()).unwrap();
         self.volume.btrfs(&["-q", "subvolume", "snapshot", "-r", ".", &format!(".snapshots/{name}")]);
+    }
+
+    /// How the last run ended.
+    pub fn end(&self) -> (Status, Reason) {
+        let Body::RunFinished(finished) = self.site.records().pop().unwrap().body else { panic!("no end") };
+        assert!(finished.duration_seconds >= 0.0);
+        (finished.status, finished.reason)
     }
 
     /// The snapshot records of the last run.
