@@ -107,7 +107,7 @@ fn one_of_three_hosts_is_cut_off_in_the_middle() {
         .iter()
         .zip(1..)
         .map(|(sshd, number)| {
-            let keys = format!("{}\n    rsync_options: --bwlimit=800\n    io_timeout: 4", sshd.host_keys());
+            let keys = format!("{}\n    rsync_options: --bwlimit=800\n    io_timeout: 8", sshd.host_keys());
             host(&format!("server{number}"), &keys, &source)
         })
         .collect();
@@ -288,7 +288,7 @@ fn a_frozen_peer_is_given_up() {
     let sshd = Sshd::start(&site.path("."));
     let source = site.source("src", &[]);
     fs::write(source.join("big"), noise(4_000_000)).unwrap();
-    let keys = format!("{}\n    rsync_options: --bwlimit=500\n    io_timeout: 2", sshd.host_keys());
+    let keys = format!("{}\n    rsync_options: --bwlimit=500\n    io_timeout: 8", sshd.host_keys());
     site.configure(
         "",
         &(host("frozen", &keys, &source) + &host("here", "", &site.source("other", &[("f", "1")]))),

@@ -49,7 +49,7 @@ fn a_full_volume_keeps_its_snapshots_and_gets_an_incomplete_one() {
     fs::remove_file(source.join("big")).unwrap();
     assert_eq!(server.backup_at("2031-05-01 06:00:00", &[]).code, 0);
     assert_eq!(
-        server.names(),
+        server.minutes(),
         ["each_2031-05-01_030000", "each_2031-05-01_050000_incomplete", "each_2031-05-01_060000"]
     );
 }
@@ -146,7 +146,7 @@ fn a_clock_that_is_set_back_deletes_nothing() {
     for hour in 0..3 {
         assert_eq!(server.backup_at(&format!("2031-05-01 1{hour}:00:00"), &[]).code, 0);
     }
-    assert_eq!(server.names(), ["each_2031-05-01_110000", "each_2031-05-01_120000"]);
+    assert_eq!(server.minutes(), ["each_2031-05-01_110000", "each_2031-05-01_120000"]);
     // More than wanted, so that there would be something to delete; the newest of them is not from the future.
     for time in ["090000", "093000", "113000"] {
         server.snapshot(&format!("each_2031-05-01_{time}"));
@@ -164,7 +164,7 @@ fn a_clock_that_is_set_back_deletes_nothing() {
     assert_eq!(server.names().len(), 6);
     // When the clock is right again, the order is that in which they were made.
     assert_eq!(server.backup_at("2031-05-01 14:00:00", &[]).code, 0);
-    assert_eq!(server.names(), ["each_2031-05-01_114000", "each_2031-05-01_140000"]);
+    assert_eq!(server.minutes(), ["each_2031-05-01_114000", "each_2031-05-01_140000"]);
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn a_clock_ten_years_ahead_does_not_stop_later_snapshots() {
         assert!(kept.message.unwrap().contains("dated in the future"));
     }
     assert_eq!(
-        server.names(),
+        server.minutes(),
         ["each_2031-05-01_130000", "each_2031-05-01_140000", "each_2041-05-01_110000"]
     );
 }

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use backup_common::reason::Reason;
 use backup_common::record::{Body, Snapshot, SnapshotAction};
+use backup_common::snapshot_name::SnapshotName;
 use backup_common::status::Status;
 use backup_testkit::btrfs::Volume;
 use backup_testkit::process::{self, Output};
@@ -70,6 +71,11 @@ impl Server {
         self.volume.btrfs(&["-q", "subvolume", "snapshot", "-r", ".", &format!(".snapshots/{name}")]);
     }
 
+    /// The same with the seconds left out that a slow machine needs.
+    pub fn minutes(&self) -> Vec<String> {
+        self.names().iter().map(|name| to_the_minute(name)).collect()
+    }
+
     /// How the last run ended.
     pub fn end(&self) -> (Status, Reason) {
         let Body::RunFinished(finished) = self.site.records().pop().unwrap().body else { panic!("no end") };
@@ -89,9 +95,15 @@ impl Server {
         .collect()
     }
 
-    /// Names of the last run's records with this action.
+    /// Names of the last run's records with this action, to the minute.
     pub fn told(&self, action: SnapshotAction) -> Vec<String> {
         let records = self.records().into_iter().filter(|record| record.action == action);
-        records.map(|record| record.name.unwrap_or_default()).collect()
+        records.map(|record| to_the_minute(&record.name.unwrap_or_default())).collect()
     }
+}
+
+fn to_the_minute(name: &str) -> String {
+    let Some(mut parsed) = SnapshotName::parse(name) else { return name.to_owned() };
+    parsed.time = parsed.time.with().second(0).build().unwrap();
+    parsed.to_string()
 }
