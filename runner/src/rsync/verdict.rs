@@ -1,27 +1,11 @@
-//! How a path ended: from the exit code and our own counters; text only refines the reason.
-//!
-//! The exit codes are those of rsync(1), section EXIT VALUES; 126, 127 and 255 come from the remote
-//! shell and from ssh.
+//! How a path ended: from our own limits first, then from the exit code, see [`exit`].
 
 use backup_common::reason::Reason;
 use backup_common::record::TransferStats;
+use backup_common::rsync::exit;
 
 use crate::process::{Cut, Ending};
 use crate::rsync::messages::Messages;
-
-/// Reasons that a broken start can have; the first one that the messages speak for counts.
-const CONNECTION: &[Reason] = &[
-    Reason::HostKeyChanged,
-    Reason::HostKeyUnknown,
-    Reason::NameNotFound,
-    Reason::AuthFailed,
-    Reason::ConnectionRefused,
-    Reason::Unreachable,
-    Reason::RsyncMissing,
-];
-
-/// Reasons that the destination's file system can give.
-const DESTINATION: &[Reason] = &[Reason::NoSpace, Reason::ReadOnly];
 
 /// The reason of an attempt's end; its status follows from it.
 pub fn verdict(ending: &Ending, stats: Option<&TransferStats>, messages: &Messages) -> Reason {
@@ -30,25 +14,11 @@ pub fn verdict(ending: &Ending, stats: Option<&TransferStats>, messages: &Messag
         Some(Cut::Idle | Cut::Overtime) => return Reason::Timeout,
         None => {}
     }
-    let hinted = |among: &[Reason]| among.iter().copied().find(|reason| messages.hints.contains(reason));
-    let Some(code) = ending.code else { return Reason::Killed };
-    match code {
+    match ending.code {
         // rsync prints its figures whenever it came to its end: without them something else has ended.
-        0 | 24 if stats.is_none() => Reason::Protocol,
-        0 => Reason::Ok,
-        1 => Reason::RsyncUsage,
-        2 => Reason::Protocol,
-        3 | 11 => hinted(DESTINATION).or(hinted(&[Reason::PermissionDenied])).unwrap_or(Reason::Other),
-        // 10 is a socket, 12 the protocol's stream: both end so when the other side goes away.
-        10 | 12 | 255 => hinted(CONNECTION).or(hinted(DESTINATION)).unwrap_or_else(|| stream(code, messages)),
-        19 | 20 => Reason::Killed,
-        23 => partial(stats, messages),
-        24 => Reason::VanishedFiles,
-        25 if stats.is_some_and(|stats| stats.files <= 1) => Reason::EmptySource,
-        25 => Reason::MaxDelete,
-        30 | 35 => Reason::Timeout,
-        126 | 127 => Reason::RsyncMissing,
-        _ => Reason::Other,
+        Some(0 | 24) if stats.is_none() => Reason::Protocol,
+        Some(code) => exit::reason(code, stats, messages),
+        None => Reason::Killed,
     }
 }
 
@@ -57,29 +27,6 @@ pub fn of_source(reason: Reason, stats: Option<&TransferStats>, held_files: bool
     // The source's own directory is counted too.
     let is_empty = stats.is_some_and(|stats| stats.files <= 1);
     if reason == Reason::Ok && held_files && is_empty { Reason::EmptySource } else { reason }
-}
-
-fn stream(code: i32, messages: &Messages) -> Reason {
-    match code {
-        12 if !messages.hints.contains(&Reason::ConnectionLost) => Reason::Protocol,
-        10 | 12 => Reason::ConnectionLost,
-        _ if messages.hints.contains(&Reason::ConnectionLost) => Reason::ConnectionLost,
-        _ => Reason::Unreachable,
-    }
-}
-
-/// 23 is a warning only when the source was listed and each error names a single file below it.
-fn partial(stats: Option<&TransferStats>, messages: &Messages) -> Reason {
-    let listed = stats.is_some_and(|stats| stats.files > 0);
-    if listed && !messages.whole_source && messages.error_count + messages.warning_count > 0 {
-        return Reason::PartialTransfer;
-    }
-    let among = [Reason::NoSpace, Reason::ReadOnly, Reason::PermissionDenied, Reason::SourceMissing];
-    among.into_iter().find(|reason| messages.hints.contains(reason)).unwrap_or(if listed {
-        Reason::Other
-    } else {
-        Reason::SourceMissing
-    })
 }
 
 #[cfg(test)]
