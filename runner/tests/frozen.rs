@@ -57,7 +57,8 @@ fn a_frozen_volume_is_reported_while_it_is_frozen_and_the_run_ends_after_the_tha
     let source = site.source("src", &[]);
     fs::write(source.join("big"), vec![7; 30 << 20]).unwrap();
     let there = site.source("there", &[("f", "1")]);
-    let stuck = host("stuck", "rsync_options: --bwlimit=2000\n    io_timeout: 6", &source);
+    // No io_timeout would do: rsync's own keep-alives go on between those of its processes that do not write.
+    let stuck = host("stuck", "rsync_options: --bwlimit=1000\n    path_timeout: 12", &source);
     server.configure("  parallel: 2", &(host("before", "", &there) + &stuck), EACH);
     let mut run = Running::start(site.command(&["--backup"]).stdout(Stdio::null()));
     let destination = server.volume.path().join("backup/stuck/data");
