@@ -7,6 +7,7 @@
 mod exporter;
 mod host;
 mod path;
+mod process;
 mod run;
 mod schedule;
 mod snapshots;
@@ -120,6 +121,7 @@ pub fn all() -> impl Iterator<Item = &'static Metric> {
         path::METRICS,
         snapshots::METRICS,
         exporter::METRICS,
+        process::METRICS,
     ];
     families.into_iter().flatten()
 }
@@ -178,7 +180,7 @@ mod tests {
     fn names_follow_the_conventions() {
         for metric in all() {
             let Metric { name, kind, unit, help, .. } = metric;
-            assert!(name.starts_with("backup_"), "{name}");
+            assert!(name.starts_with("backup_") || name.starts_with("process_"), "{name}");
             assert!(name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{name}");
             assert_eq!(name.ends_with("_total"), *kind == Kind::Counter, "{name}");
             assert_eq!(name.ends_with("_info"), *kind == Kind::Info, "{name}");

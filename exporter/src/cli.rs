@@ -27,6 +27,17 @@ pub struct Cli {
     /// The timer that starts the runs: its name, or the path of its unit file, for which systemd is not asked.
     #[arg(long = "timer", value_name = "UNIT", default_value = "backup.timer", value_parser = Timer::parse)]
     pub timer: Timer,
+    /// The unit that runs the backups; any unit that runs rsync can be watched.
+    #[arg(long, value_name = "UNIT", default_value = "backup.service", value_parser = unit)]
+    pub unit: String,
+
+    /// Directory of journal files to read in place of this machine's journal.
+    #[arg(long = "journal.directory", value_name = "DIR")]
+    pub journal_directory: Option<PathBuf>,
+
+    /// Directory for what is kept over restarts: the position in the journal.
+    #[arg(long = "state.directory", value_name = "DIR", default_value = "/var/lib/backup-exporter")]
+    pub state_directory: PathBuf,
 
     /// Address to listen on; :PORT means all addresses, port 0 any free one. Can be given several times.
     #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = DEFAULT_ADDRESS)]
@@ -78,6 +89,15 @@ impl Cli {
     }
 }
 
+/// A name as systemd.unit(5) has it; `.service` is added where no type is given, as systemctl(1) does.
+fn unit(name: &str) -> Result<String, String> {
+    let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '-' | '_' | '.' | '\\' | '@');
+    if name.is_empty() || name.len() > 255 || !name.chars().all(safe) || name.starts_with('-') {
+        return Err("a unit's name has letters, digits and : - _ . \\ @ only".to_owned());
+    }
+    Ok(if name.contains('.') { name.to_owned() } else { format!("{name}.service") })
+}
+
 fn telemetry_path(path: &str) -> Result<String, String> {
     let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '~');
     if !path.starts_with('/') || !path.chars().all(safe) {
@@ -98,6 +118,15 @@ mod tests {
     #[test]
     fn the_definition_holds() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn units() {
+        assert_eq!(unit("backup").as_deref(), Ok("backup.service"));
+        assert_eq!(unit("sync@a.service").as_deref(), Ok("sync@a.service"));
+        for bad in ["", "a b", "-x", "a/b", "a\n"] {
+            assert!(unit(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

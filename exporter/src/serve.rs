@@ -24,6 +24,7 @@ use crate::http::sockets::{self, ListenError};
 use crate::http::{self, Server};
 use crate::inputs;
 use crate::inputs::config::ConfigError;
+use crate::inputs::journal;
 use crate::inputs::timer::Timer;
 use crate::notify::{self, Watchdog};
 use crate::outputs::scrape::Scrape;
@@ -47,6 +48,8 @@ pub struct Options {
     pub unit_path: Vec<PathBuf>,
     /// The stats log, if not the one that the configuration names at the start.
     pub stats_file: Option<PathBuf>,
+    /// The journal of the unit that runs the backups.
+    pub journal: journal::Source,
     /// Addresses to listen on.
     pub listen_addresses: Vec<String>,
     /// Listen on the sockets from systemd instead.
@@ -93,8 +96,9 @@ pub async fn run(options: Options) -> Result<(), ServeError> {
     let (published, scrapes) = watch::channel(Arc::new(Scrape::new(state.clone())));
 
     let (stop, stopped) = watch::channel(false);
+    let (ask_reload, mut reloads) = mpsc::channel(1);
     let web = options.web_config_file.as_deref().map_or_else(|| Ok(Source::none()), Source::open)?;
-    let server = Server::new(scrapes, options.site, web, options.max_requests, stopped)?;
+    let server = Server::new(scrapes, options.site, web, options.max_requests, ask_reload, stopped)?;
     let listeners = if options.systemd_socket {
         sockets::inherited()?
     } else {
@@ -120,6 +124,10 @@ pub async fn run(options: Options) -> Result<(), ServeError> {
     let wake = |thread: &std_mpsc::SyncSender<()>| {
         let _ = thread.try_send(());
     };
+    let (to_journal, source) = (sender.clone(), options.journal);
+    thread::Builder::new().name("journal".to_owned()).spawn(move || journal::run(&source, &to_journal))?;
+    let of_process = sender.clone();
+    thread::Builder::new().name("process".to_owned()).spawn(move || inputs::process::run(&of_process))?;
     // Dropped when the thread ends, even by a panic: the other inputs would keep the events' channel open.
     let (alive, mut ended) = oneshot::channel::<()>();
     thread::Builder::new().name("stats".to_owned()).spawn(move || {
@@ -131,6 +139,7 @@ pub async fn run(options: Options) -> Result<(), ServeError> {
     let mut ready = false;
     let mut slow = pin!(tokio::time::sleep(PATIENCE));
     let mut waits = true;
+    let mut unpublished = false;
     loop {
         let batch = tokio::select! {
             received = events.recv() => received.ok_or(ServeError::Input)?,
@@ -145,9 +154,14 @@ pub async fn run(options: Options) -> Result<(), ServeError> {
                 continue;
             }
             _ = signals.hangup.recv() => reload(&options.config_file),
+            Some(answer) = reloads.recv() => reload_and_answer(&options.config_file, answer),
             _ = signals.interrupt.recv() => break,
             _ = signals.terminate.recv() => break,
         };
+        // Most looks of the stats input find nothing, and change nothing.
+        let is_news = !state.has_caught_up()
+            || state.is_settling()
+            || batch.iter().any(|event| !matches!(event, Event::CaughtUp(_)));
         for event in batch {
             match &event {
                 Event::SnapshotsConfigured(listing) => {
@@ -163,8 +177,10 @@ pub async fn run(options: Options) -> Result<(), ServeError> {
             }
             state.apply(event);
         }
+        unpublished |= is_news;
         // A log that is read for the first time is shown when it is read, and a burst when it is over.
-        if state.has_caught_up() && events.is_empty() {
+        if unpublished && state.has_caught_up() && events.is_empty() {
+            unpublished = false;
             published.send_replace(Arc::new(Scrape::new(state.clone())));
             if !ready {
                 ready = true;
@@ -190,7 +206,11 @@ async fn listen(addresses: &[String]) -> Result<Vec<TcpListener>, ListenError> {
 
 /// What a configuration tells the state.
 fn configured(config: &Config) -> Vec<Event> {
-    vec![Event::Configured(Listing::from(config)), Event::SnapshotsConfigured(SnapshotListing::from(config))]
+    vec![
+        Event::Configured(Listing::from(config)),
+        Event::SnapshotsConfigured(SnapshotListing::from(config)),
+        Event::ConfigLoaded(jiff::Timestamp::now()),
+    ]
 }
 
 /// A configuration with errors changes nothing but what the exporter says of itself.
@@ -205,6 +225,14 @@ fn reload(file: &Path) -> Vec<Event> {
             vec![Event::ConfigRejected]
         }
     }
+}
+
+/// Tells the client whether the configuration was taken over.
+fn reload_and_answer(file: &Path, answer: oneshot::Sender<bool>) -> Vec<Event> {
+    let events = reload(file);
+    // A client that has gone wants no answer.
+    let _ = answer.send(!events.contains(&Event::ConfigRejected));
+    events
 }
 
 struct Signals {

@@ -8,7 +8,7 @@ use backup_common::error_chain::ErrorChain;
 use backup_exporter::cli::Cli;
 use backup_exporter::http::front::Source;
 use backup_exporter::http::routes::Site;
-use backup_exporter::inputs::config;
+use backup_exporter::inputs::{config, journal};
 use backup_exporter::log;
 use backup_exporter::serve::{self, Options, ServeError};
 use clap::Parser;
@@ -57,6 +57,13 @@ fn serve(cli: Cli) -> Result<(), ServeError> {
         timer: cli.timer,
         unit_path: UNIT_PATH.map(PathBuf::from).into(),
         stats_file: cli.stats_file,
+        journal: journal::Source {
+            unit: cli.unit,
+            directory: cli.journal_directory,
+            // systemd-journald.service(8): persistent and volatile.
+            system_directories: vec!["/var/log/journal".into(), "/run/log/journal".into()],
+            state_directory: Some(cli.state_directory),
+        },
         listen_addresses: cli.listen_addresses,
         systemd_socket: cli.systemd_socket,
         web_config_file: cli.web_config_file,

@@ -52,6 +52,11 @@ impl Home {
         self.path().join("backup-stats.log")
     }
 
+    /// The journal's directory; there is none before a test makes it.
+    pub fn journal(&self) -> PathBuf {
+        self.path().join("journal")
+    }
+
     pub fn configure(&self, text: &str) {
         fs::write(self.config(), text).unwrap();
     }
@@ -70,6 +75,10 @@ impl Home {
             .arg(self.config())
             .arg("--stats.file")
             .arg(self.log())
+            .arg("--journal.directory")
+            .arg(self.journal())
+            .arg("--state.directory")
+            .arg(self.path().join("state"))
             .args(["--web.listen-address", "127.0.0.1:0"]);
         command
     }
@@ -120,6 +129,14 @@ impl Exporter {
         answer.body
     }
 
+    /// The metrics without those that say when and how this very process runs.
+    pub fn lasting(&self) -> String {
+        let own = ["process_", "backup_exporter_config_last_reload"];
+        let scrape = self.scrape();
+        let lines = scrape.lines().filter(|line| !own.iter().any(|name| line.contains(name)));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
     /// The value of a series, written as in the text format.
     pub fn value(&self, series: &str) -> Option<f64> {
         let scrape = self.scrape();
@@ -149,6 +166,13 @@ pub fn skipped(reason: &str) -> String {
 /// Counter of the tries of a path.
 pub fn attempts(host: &str, path: &str) -> String {
     format!("backup_path_attempts_total{{host=\"{host}\",path=\"{path}\"}}")
+}
+
+/// The same record of another moment; no two records of a log are alike.
+pub fn at(moment: u64, line: &str) -> String {
+    let time = jiff::Timestamp::from_microsecond(1_767_323_045_500_000).unwrap();
+    let other = time + jiff::SignedDuration::from_micros(i64::try_from(moment).unwrap());
+    line.replacen(&format!("{time:.6}"), &format!("{other:.6}"), 1)
 }
 
 /// The end of a path as one line of the log.
