@@ -8,12 +8,15 @@ mod exporter;
 mod host;
 mod path;
 mod process;
+mod push;
 mod run;
 mod schedule;
 mod snapshots;
+mod stored;
 
 use jiff::Timestamp;
 
+use crate::event::PushHealth;
 use crate::state::{Expected, Host, InputHealth, Path, Run, SnapshotSchedule, State};
 
 /// One metric.
@@ -71,6 +74,10 @@ pub enum Values {
     Input(fn(&InputHealth) -> Option<Number>),
     /// One for each input and entry of a closed list.
     InputBy(fn(&InputHealth) -> Labelled),
+    /// One for the push to InfluxDB, if there is one.
+    Push(fn(&PushHealth) -> Option<Number>),
+    /// One for the push and each entry of a closed list.
+    PushBy(fn(&PushHealth) -> Labelled),
     /// Always 1, with the value of the only label.
     Constant(&'static str),
 }
@@ -119,8 +126,10 @@ pub fn all() -> impl Iterator<Item = &'static Metric> {
         schedule::METRICS,
         host::METRICS,
         path::METRICS,
+        stored::METRICS,
         snapshots::METRICS,
         exporter::METRICS,
+        push::METRICS,
         process::METRICS,
     ];
     families.into_iter().flatten()

@@ -5,6 +5,7 @@
 
 mod process;
 mod session;
+pub mod sizes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -16,6 +17,8 @@ use jiff::Timestamp;
 use crate::schedule::Schedule;
 pub use process::ProcessSample;
 pub use session::{LogLine, SessionEnd, SessionEvent, SessionId, Verdict};
+
+pub use crate::push::health::PushHealth;
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +43,8 @@ pub enum Event {
     SnapshotsConfigured(SnapshotListing),
     /// The snapshots in their directory; none if it can not be read.
     SnapshotsSeen(Option<SnapshotCounts>),
+    /// Something about the stored sizes.
+    Sizes(sizes::SizesEvent),
     /// An input has handed over everything that was there when it last looked; the stats input says so
     /// after each look, which tells what is not in the log from what was not read yet.
     CaughtUp(Input),
@@ -51,6 +56,8 @@ pub enum Event {
     Process(ProcessSample),
     /// The process that started the run of this id is gone.
     RunnerGone(String),
+    /// How the push to InfluxDB is doing now.
+    Pushed(PushHealth),
 }
 
 /// The configured hosts and their paths: only these have series.

@@ -11,6 +11,7 @@ mod phase;
 mod run;
 mod schedule;
 mod sessions;
+mod sizes;
 mod snapshots;
 
 use std::collections::BTreeMap;
@@ -20,7 +21,8 @@ use backup_common::reason::Reason;
 use backup_common::record::{Body, Record, Trigger};
 use jiff::Timestamp;
 
-use crate::event::{Event, Input, Listing, ProcessSample, SessionEvent, Skip, Verdict};
+use crate::event::sizes::SizesEvent;
+use crate::event::{Event, Input, Listing, ProcessSample, PushHealth, SessionEvent, Skip, Verdict};
 pub use host::Host;
 pub use notices::{History, Notice, Point, REMEMBERED};
 pub use path::{Outcome, Path};
@@ -29,6 +31,7 @@ pub use run::Run;
 pub use schedule::Expected;
 pub use sessions::{LINES, SESSIONS, SESSIONS_WITH_LINES, Session};
 use sessions::{Sessions, Waiting};
+pub use sizes::{Sizes, Stored};
 pub use snapshots::{SnapshotSchedule, Snapshots};
 
 /// Paths that are remembered though no configuration lists them, so that their history is there
@@ -51,6 +54,8 @@ pub struct State {
     config_rejected: bool,
     config_loaded: Option<Timestamp>,
     process: Option<ProcessSample>,
+    sizes: Sizes,
+    push: Option<PushHealth>,
 }
 
 /// How an input is doing.
@@ -95,6 +100,8 @@ impl State {
             Event::RunnerGone(run_id) if self.run.is_running(&run_id) => self.abandon(None),
             Event::Booted(_) | Event::RunnerGone(_) => {}
             Event::Skipped(input, skip) => *self.health(input).skipped.entry(skip).or_default() += 1,
+            Event::Sizes(event) => self.size(&event),
+            Event::Pushed(health) => self.push = Some(health),
             Event::Recorded(input, record) => {
                 let health = self.health(input);
                 health.records += 1;
@@ -143,6 +150,11 @@ impl State {
         self.sessions.is_waiting()
     }
 
+    /// What the directories in the backup take together.
+    pub fn sizes(&self) -> &Sizes {
+        &self.sizes
+    }
+
     /// The configured hosts, by name.
     pub fn hosts(&self) -> impl Iterator<Item = (&str, &Host)> {
         self.hosts.iter().filter(|(_, host)| host.listed).map(|(name, host)| (name.as_str(), &**host))
@@ -156,6 +168,11 @@ impl State {
     /// Whether the configuration in use is the one on the disk when it was last read.
     pub fn config_is_current(&self) -> bool {
         !self.config_rejected
+    }
+
+    /// How the push to InfluxDB is doing, if there is one.
+    pub fn push(&self) -> Option<&PushHealth> {
+        self.push.as_ref()
     }
 
     /// Whether every input has handed over what was there at the start: before that, counters
@@ -174,6 +191,22 @@ impl State {
         }
         for (name, host) in &mut self.hosts {
             Arc::make_mut(host).list(listing.0.get(name));
+        }
+    }
+
+    fn size(&mut self, event: &SizesEvent) {
+        match event {
+            SizesEvent::Volume(volume) => self.sizes.volume = Some(*volume),
+            SizesEvent::Scanned(scan) => self.sizes.scan = Some(*scan),
+            SizesEvent::Differences(count) => {
+                self.sizes.differences = self.sizes.differences.saturating_add(*count);
+            }
+            SizesEvent::Remembered(place, _)
+            | SizesEvent::Measured(place, _)
+            | SizesEvent::Unmeasured(place, _)
+            | SizesEvent::Exclusive(place, _) => {
+                self.on_path(place.host.clone(), place.path.clone(), |_, path| path.stored.apply(event));
+            }
         }
     }
 

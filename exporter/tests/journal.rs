@@ -366,6 +366,7 @@ fn the_record_decides_where_the_journal_has_a_gap() {
 /// Read once and for all, the inputs give what the resident exporter shows.
 #[test]
 fn reading_once_gives_the_same_as_following() {
+    use backup_exporter::event::{Event, Input};
     use backup_exporter::inputs::journal::{Source, collect};
     use backup_exporter::state::State;
     let home = Home::new();

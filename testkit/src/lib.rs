@@ -11,8 +11,11 @@
 )]
 
 pub mod btrfs;
+pub mod btrfs_device;
 pub mod http;
+pub mod influxdb;
 pub mod process;
 pub mod prometheus;
 pub mod sshd;
+pub mod victoriametrics;
 pub mod wait;

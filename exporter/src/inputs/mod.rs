@@ -12,6 +12,7 @@ pub mod config;
 pub mod journal;
 pub mod older_lines;
 pub mod process;
+pub mod sizes;
 pub mod snapshots;
 pub mod stats;
 pub mod timer;

@@ -6,7 +6,7 @@ use backup_common::record::{PathFinished, TransferStats};
 use backup_common::status::Status;
 use jiff::Timestamp;
 
-use super::{History, Phase};
+use super::{History, Phase, Stored};
 use crate::event::SessionId;
 
 /// A directory that is backed up.
@@ -29,6 +29,8 @@ pub struct Path {
     pub history: History,
     /// Time of the last line of the older system about it.
     pub(super) last_older: Option<Timestamp>,
+    /// What its backup takes.
+    pub stored: Stored,
 }
 
 /// What is under way.

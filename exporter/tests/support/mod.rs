@@ -1,6 +1,10 @@
 //! The built exporter in a directory of its own, and records to feed it.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub mod influx;
+pub mod influx_tls;
+pub mod scripted;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -79,6 +83,10 @@ impl Home {
             .arg(self.journal())
             .arg("--state.directory")
             .arg(self.path().join("state"))
+            .arg("--sizes.socket")
+            .arg(self.path().join("sizes"))
+            .arg("--influxdb.config")
+            .arg(self.path().join("influxdb-config.yaml"))
             .args(["--web.listen-address", "127.0.0.1:0"]);
         command
     }
