@@ -1,6 +1,7 @@
 //! Data from fixed seeds: the same on every machine.
 
 pub mod config;
+pub mod journal;
 pub mod log;
 pub mod tree;
 

@@ -33,6 +33,9 @@ impl Exporter {
             Command::new(bench.program("backup-exporter"))
                 .args(["--config.file", &at("backup.yaml"), "--timer", &at("backup.timer")])
                 .args(["--web.listen-address", &address, "--log.level", "warn"])
+                .args(["--state.directory", &at("state"), "--journal.directory", &at("journal")])
+                .args(["--influxdb.config", &at("influxdb-config.yaml"), "--sizes.socket", &at("none")])
+                .args(["--size.interval", "0"])
                 .args(further)
                 .stdout(Stdio::null())
                 .stderr(log),

@@ -1,10 +1,13 @@
 //! The rows, in the order of the document.
 
 mod fleet;
+mod influx;
+mod journal;
 mod memory;
 mod replay;
 mod runs;
 mod scrape;
+mod sizes;
 mod start;
 
 use clap::builder::PossibleValuesParser;
@@ -25,7 +28,17 @@ pub struct Row {
 }
 
 /// All rows.
-pub const ALL: &[Row] = &[runs::ROW, start::ROW, replay::ROW, scrape::ROW, memory::ROW, fleet::ROW];
+pub const ALL: &[Row] = &[
+    runs::ROW,
+    start::ROW,
+    journal::ROW,
+    replay::ROW,
+    scrape::ROW,
+    memory::ROW,
+    sizes::ROW,
+    influx::ROW,
+    fleet::ROW,
+];
 
 /// Accepts the names of the rows.
 pub fn names() -> PossibleValuesParser {
