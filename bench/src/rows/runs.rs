@@ -98,8 +98,6 @@ impl Site<'_> {
             let commands = self.commands(&home);
             let mut script = String::from("export LC_ALL=C\n");
             for command in &commands {
-                let directory = command.split(' ').nth(1).unwrap();
-                fs::create_dir_all(directory).unwrap();
                 let _ = writeln!(script, "{command} || exit 255");
             }
             fs::write(home.join("script"), script).unwrap();
@@ -124,7 +122,11 @@ impl Site<'_> {
             process::run(runner.args(["--dry-run", "--json", "--config"]).arg(home.join("backup.yaml")));
         let command = |line: &str| {
             let json: serde_json::Value = serde_json::from_str(line).unwrap();
-            json["command"].as_str().unwrap().to_owned()
+            let words: Vec<&str> =
+                json["command"].as_array().unwrap().iter().filter_map(|word| word.as_str()).collect();
+            let destination = json["dest"].as_str().unwrap();
+            fs::create_dir_all(destination).unwrap();
+            format!("cd {} && {}", shell_words::quote(destination), shell_words::join(words))
         };
         let commands: Vec<String> = output.stdout.lines().map(command).collect();
         assert_eq!(commands.len(), self.sources.len(), "{}", output.stderr);
