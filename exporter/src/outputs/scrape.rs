@@ -60,6 +60,8 @@ impl Scrape {
         let make = || {
             let mut out = String::new();
             self.write(format, &mut out);
+            // It has grown by doubling, and stays until the state changes.
+            out.shrink_to_fit();
             Bytes::from(out)
         };
         self.plain(format).get_or_init(make).clone()
