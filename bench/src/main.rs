@@ -62,7 +62,7 @@ struct Cli {
     #[arg(long, default_value = "docs/benchmarks.md")]
     document: PathBuf,
 
-    /// Seconds to wait before each row for a load average below 1.
+    /// Seconds to wait before each row until less than a tenth of the processors is in use.
     #[arg(long, default_value_t = 120)]
     patience: u64,
 
@@ -114,10 +114,11 @@ fn main() -> ExitCode {
         for row in
             rows::ALL.iter().filter(|row| cli.rows.is_empty() || cli.rows.iter().any(|name| name == row.name))
         {
-            measure::wait_for_quiet(1.0, Duration::from_secs(cli.patience));
+            let busy = measure::wait_for_quiet(0.1, Duration::from_secs(cli.patience));
             eprintln!("{}: {}", row.name, row.title);
             let before = measure::load();
-            let empty = Section {
+            let mut section = Section {
+                busy,
                 name: row.name.to_owned(),
                 title: row.title.to_owned(),
                 about: row.about.to_owned(),
@@ -125,7 +126,6 @@ fn main() -> ExitCode {
                 scale: cli.scale,
                 ..Section::default()
             };
-            let mut section = empty;
             if let Err(reason) = panic::catch_unwind(AssertUnwindSafe(|| (row.measure)(&bench, &mut section)))
             {
                 failed = true;

@@ -41,12 +41,13 @@ fn target(check: &Check) -> String {
 
 fn section(section: &Section) -> String {
     let mut out = format!(
-        "\n## {}: {}\n\n{}\n\nMeasured {} at scale {}, load {:.1} before and {:.1} after.\n",
+        "\n## {}: {}\n\n{}\n\nMeasured {} at scale {}, with {:.0} % of the processors in use by others just before; load average {:.1} before and {:.1} after.\n",
         section.name,
         section.title,
         section.about,
         section.time,
         section.scale,
+        section.busy * 100.0,
         section.load.0,
         section.load.1
     );

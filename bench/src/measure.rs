@@ -86,11 +86,34 @@ pub fn load() -> f64 {
     text.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or(f64::NAN)
 }
 
-/// Waits until the machine is quiet, as long as `patience`.
-pub fn wait_for_quiet(most: f64, patience: Duration) {
+/// Share of all processors that is in use during a second, by whatever runs.
+///
+/// The load average still remembers the row before; this does not.
+pub fn busy() -> f64 {
+    let before = idle_and_all();
+    std::thread::sleep(Duration::from_secs(1));
+    let after = idle_and_all();
+    1.0 - (after.0 - before.0) / (after.1 - before.1).max(1.0)
+}
+
+/// Ticks without work, and all of them, of all processors together (proc(5), `/proc/stat`).
+fn idle_and_all() -> (f64, f64) {
+    let text = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let line = text.lines().next().unwrap_or_default();
+    let ticks: Vec<f64> =
+        line.split_whitespace().skip(1).take(8).filter_map(|field| field.parse().ok()).collect();
+    // idle and iowait
+    (ticks.iter().skip(3).take(2).sum(), ticks.iter().sum())
+}
+
+/// Waits until the machine is quiet, as long as `patience`; how much of it was in use in the end.
+pub fn wait_for_quiet(most: f64, patience: Duration) -> f64 {
     let begun = Instant::now();
-    while load() > most && begun.elapsed() < patience {
-        std::thread::sleep(Duration::from_secs(1));
+    loop {
+        let share = busy();
+        if share < most || begun.elapsed() > patience {
+            return share;
+        }
     }
 }
 

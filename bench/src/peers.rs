@@ -39,8 +39,10 @@ pub fn node_exporter() -> Server {
 }
 
 /// A program with Prometheus's Go client and so many gauges, in as many families as the exporter's paths have.
-pub fn go_client(folder: &Path, hosts: usize, paths: usize) -> Server {
-    let program = folder.join("go-client");
+///
+/// It is built in the directory of the programs, where Go's own cache stays too.
+pub fn go_client(programs: &Path, hosts: usize, paths: usize) -> Server {
+    let program = programs.join("go-client");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("go-client/main.go");
     let made = process::run(
         Command::new("go")
@@ -49,7 +51,7 @@ pub fn go_client(folder: &Path, hosts: usize, paths: usize) -> Server {
             .arg(source)
             .env("GO111MODULE", "off")
             .env("GOPATH", "/usr/share/gocode")
-            .env("GOCACHE", folder.join("go-cache")),
+            .env("GOCACHE", programs.join("go-cache")),
     );
     assert_eq!(made.code, 0, "{}", made.stderr);
     let port = free_port();

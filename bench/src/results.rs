@@ -24,7 +24,10 @@ pub struct Section {
     pub time: String,
     /// Share of the full amount of data; 1 is all.
     pub scale: f64,
-    /// Load average of a minute, before and after.
+    /// Share of all processors that was in use by others in the second before.
+    #[serde(default)]
+    pub busy: f64,
+    /// Load average of a minute, before and after; the row before is in it.
     pub load: (f64, f64),
     /// The measured values.
     pub series: Vec<Series>,

@@ -21,7 +21,7 @@ pub const ROW: Row = Row {
 };
 
 /// Seconds that wrk takes for each figure.
-const SECONDS: usize = 3;
+const SECONDS: usize = 2;
 
 fn measure(bench: &Bench, section: &mut Section) {
     for (hosts, paths) in [(10, 100), (100, 100)] {
@@ -31,7 +31,7 @@ fn measure(bench: &Bench, section: &mut Section) {
         let log = folder.path().join("stats.log");
         data::log::append_run(&log, hosts, paths, 0);
         let exporter = Exporter::start(bench, folder.path(), &["--web.max-requests", "0"]);
-        let go = peers::go_client(folder.path(), hosts, paths);
+        let go = peers::go_client(&bench.programs.canonicalize().unwrap(), hosts, paths);
         let node = peers::node_exporter();
         for round in 0..bench.rounds {
             first(section, &case, &exporter, &log, u32::try_from(round).unwrap() * 2 + 1, (hosts, paths));
