@@ -80,7 +80,7 @@ reasons! {
         "The two rsyncs did not understand each other (exit code 2 or 12)."
         "Make sure that the remote shell prints nothing on login: ssh HOST true; compare the rsync versions.";
     SourceMissing "source_missing" Failed false
-        "The source directory is not there."
+        "The source directory, or the file that require names in it, is not there."
         "Check path in the config, and that the file system it is on is mounted.";
     PermissionDenied "permission_denied" Failed false
         "The source or the destination may not be read or written."

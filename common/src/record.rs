@@ -133,7 +133,7 @@ pub struct PathFinished {
     pub exit_code: Option<i32>,
     /// The signal that ended rsync.
     pub signal: Option<i32>,
-    /// How often it was tried; 0 where another path of the host had shown that it is in vain.
+    /// How often it was begun; 0 where a look at the host, or another path of it, had shown that it is in vain.
     pub attempts: u64,
     /// When the last try began.
     pub started: Timestamp,

@@ -7,7 +7,9 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
 use jiff::civil::DateTime;
+use jiff::tz::{AmbiguousOffset, TimeZone};
 
 /// What the name of an incomplete snapshot ends in.
 const INCOMPLETE: &str = "_incomplete";
@@ -52,6 +54,30 @@ impl SnapshotName {
         let time = DateTime::strptime("%Y-%m-%d_%H%M%S", time).ok()?;
         let parsed = Self { tag: tag.to_owned(), time, number, complete };
         (is_tag(tag) && parsed.to_string() == name).then_some(parsed)
+    }
+
+    /// The first name for this moment that `taken` does not know.
+    pub fn new(tag: &str, time: DateTime, complete: bool, taken: impl Fn(&str) -> bool) -> Self {
+        let time = time.with().subsec_nanosecond(0).build().unwrap_or(time);
+        let mut name = Self { tag: tag.to_owned(), time, number: 1, complete };
+        while name.number < MOST_EQUAL && taken(&name.to_string()) {
+            name.number += 1;
+        }
+        name
+    }
+
+    /// The moment that its local time means.
+    ///
+    /// When clocks go back an hour is told twice; then the one nearer to the kernel's own note of
+    /// the creation, in seconds since 1970, is meant.
+    pub fn timestamp(&self, zone: &TimeZone, created: u64) -> Option<Timestamp> {
+        let ambiguous = zone.to_ambiguous_timestamp(self.time);
+        let AmbiguousOffset::Fold { before, after } = ambiguous.offset() else {
+            return ambiguous.compatible().ok();
+        };
+        let created = i64::try_from(created).unwrap_or(i64::MAX);
+        let moments = [before.to_timestamp(self.time).ok()?, after.to_timestamp(self.time).ok()?];
+        moments.into_iter().min_by_key(|moment| moment.as_second().abs_diff(created))
     }
 }
 
@@ -127,7 +153,45 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_taken_name_gets_a_number() {
+        let time = date(2024, 1, 1).at(12, 0, 0, 5);
+        let name =
+            |taken: &[&str]| SnapshotName::new("d", time, false, |name| taken.contains(&name)).to_string();
+        assert_eq!(name(&[]), "d_2024-01-01_120000_incomplete");
+        assert_eq!(name(&["d_2024-01-01_120000"]), "d_2024-01-01_120000_incomplete");
+        let taken = ["d_2024-01-01_120000_incomplete", "d_2024-01-01_120000_2_incomplete"];
+        assert_eq!(name(&taken), "d_2024-01-01_120000_3_incomplete");
+    }
+
+    #[test]
+    fn the_hour_that_is_told_twice_is_decided_by_the_kernel() {
+        let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").expect("a zone");
+        let name = SnapshotName::parse("h_2026-10-25_023000").expect("is a name");
+        let at = |created: &str| {
+            let created: Timestamp = created.parse().expect("a time");
+            let seconds = u64::try_from(created.as_second()).expect("is positive");
+            name.timestamp(&zone, seconds).expect("is a moment").to_string()
+        };
+        assert_eq!(at("2026-10-25T00:30:02Z"), "2026-10-25T00:30:00Z");
+        assert_eq!(at("2026-10-25T01:30:02Z"), "2026-10-25T01:30:00Z");
+        let skipped = SnapshotName::parse("h_2026-03-29_023000").expect("is a name");
+        assert!(skipped.timestamp(&zone, 0).is_some());
+    }
+
     proptest! {
+        #[test]
+        fn what_is_written_is_read_again(
+            tag in "[A-Za-z0-9_][A-Za-z0-9_-]{0,20}",
+            seconds in 0_i64..4_000_000_000,
+            number in 1_u16..=MOST_EQUAL,
+            complete: bool,
+        ) {
+            let time = TimeZone::UTC.to_datetime(Timestamp::from_second(seconds).expect("in range"));
+            let name = SnapshotName { tag, time, number, complete };
+            prop_assert_eq!(SnapshotName::parse(&name.to_string()), Some(name));
+        }
+
         #[test]
         fn what_is_read_is_written_as_it_was(name in "[a-z_-]{0,3}_?[0-9]{4}-[01][0-9]-[0-3][0-9]_[0-9]{6}(_[0-9]{1,4})?(_incomplete)?|\\PC{0,40}") {
             if let Some(parsed) = SnapshotName::parse(&name) {

@@ -43,6 +43,8 @@ pub enum Event {
     SnapshotsConfigured(SnapshotListing),
     /// The snapshots in their directory; none if it can not be read.
     SnapshotsSeen(Option<SnapshotCounts>),
+    /// The present, now and then: a timer that does not fire is seen by nothing else.
+    Clock(Timestamp),
     /// Something about the stored sizes.
     Sizes(sizes::SizesEvent),
     /// An input has handed over everything that was there when it last looked; the stats input says so

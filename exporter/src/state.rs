@@ -101,6 +101,7 @@ impl State {
             Event::Booted(_) | Event::RunnerGone(_) => {}
             Event::Skipped(input, skip) => *self.health(input).skipped.entry(skip).or_default() += 1,
             Event::Sizes(event) => self.size(&event),
+            Event::Clock(now) => self.expected.judge(now, self.run.phase == Phase::Running),
             Event::Pushed(health) => self.push = Some(health),
             Event::Recorded(input, record) => {
                 let health = self.health(input);

@@ -22,7 +22,7 @@ macro_rules! rows {
 rows! {
     good_run killed killed_without_journal died out_of_memory unit_timeout stopped rebooted
     rebooted_without_journal exec_failed dependency_failed condition_unmet start_limit config_invalid
-    locked base_missing hook_failed unreachable host_skipped end_not_recorded foreign_success
+    timer_missed locked base_missing hook_failed unreachable host_skipped end_not_recorded foreign_success
     foreign_failed foreign_hidden foreign_running clock_back older_lines never_run
 }
 
@@ -54,6 +54,12 @@ fn check(name: &str) {
             if expected[column] == "=" { before[column].clone() } else { expected[column].clone() }
         });
         assert_eq!(seen, expected, "{name} {order:?}");
+        // A run that never began has no state of its own.
+        assert_eq!(
+            shown.contains("\nbackup_schedule_missed 1\n"),
+            name == "timer_missed",
+            "{name} {order:?}"
+        );
     }
 }
 

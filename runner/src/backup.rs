@@ -4,13 +4,9 @@ mod host;
 mod look;
 mod path;
 
-pub use host::{concerns_whole_host, status as status_of};
-
 use std::num::NonZeroUsize;
 use std::sync::mpsc::Sender;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use std::{io, thread};
 
 use backup_common::reason::Reason;
 use backup_common::record::{Body, PathFinished, RunFinished, StatusCounts};
@@ -21,15 +17,15 @@ use crate::destination::Base;
 use crate::free_space::Floor;
 use crate::hooks::Hooks;
 use crate::lock::Lock;
+use crate::parallel;
 use crate::plan::Plan;
 use crate::programs::Programs;
 use crate::rsync::output::Progress;
 use crate::stop::Stop;
 
-pub use host::status;
-
-/// Enough for a thread that waits for a child and reads its output.
-const STACK_BYTES: usize = 256 * 1024;
+pub use self::host::{concerns_whole_host, status};
+pub use self::look::look;
+pub use self::path::Transfer;
 
 /// What the threads of a run share.
 #[derive(Clone, Copy)]
@@ -117,14 +113,21 @@ pub fn all(
     session: Session<'_>,
     parallel: NonZeroUsize,
     retry_wait: Duration,
-) -> io::Result<RunFinished> {
+) -> RunFinished {
     let begun = Instant::now();
     let mut runs: Vec<HostRun<'_>> = plan.hosts.iter().map(HostRun::new).collect();
     let mut outcomes: Vec<HostOutcome> = Vec::with_capacity(runs.len());
     while !runs.is_empty() {
-        let passed = pass(runs, session, parallel)?;
-        outcomes.extend(passed.finished);
-        runs = passed.waiting;
+        let passed = parallel::map(std::mem::take(&mut runs), parallel, |mut run: HostRun<'_>| {
+            run.pass(session);
+            if run.waits() { Err(run) } else { Ok(run.finish(session)) }
+        });
+        for end in passed {
+            match end {
+                Ok(outcome) => outcomes.push(outcome),
+                Err(waiting) => runs.push(waiting),
+            }
+        }
         if !runs.is_empty() && session.stop.wait(retry_wait) {
             outcomes.extend(runs.drain(..).map(|run| run.finish(session)));
         }
@@ -138,51 +141,13 @@ pub fn all(
     // A thread that broke off takes its hosts along; they must not be missing in silence.
     hosts.resize(plan.hosts.len(), LOST);
     let worst = worst(&hosts, session.stop.signal().is_some());
-    Ok(RunFinished {
+    RunFinished {
         status: worst.status,
         reason: worst.reason,
         duration_seconds: seconds(begun.elapsed()),
         hosts: count(&hosts),
         paths,
-    })
-}
-
-/// What a pass over several hosts leaves.
-#[derive(Default)]
-struct Passed<'a> {
-    finished: Vec<HostOutcome>,
-    waiting: Vec<HostRun<'a>>,
-}
-
-/// One pass over each of these hosts.
-fn pass<'a>(runs: Vec<HostRun<'a>>, session: Session<'_>, parallel: NonZeroUsize) -> io::Result<Passed<'a>> {
-    let threads = parallel.get().min(runs.len());
-    let queue = Mutex::new(runs.into_iter());
-    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-    let work = || {
-        let mut passed = Passed::default();
-        while let Some(mut run) = next() {
-            run.pass(session);
-            if run.waits() {
-                passed.waiting.push(run);
-            } else {
-                passed.finished.push(run.finish(session));
-            }
-        }
-        passed
-    };
-    thread::scope(|scope| {
-        let threads = (0..threads)
-            .map(|_| thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work))
-            .collect::<io::Result<Vec<_>>>()?;
-        let mut all = Passed::default();
-        for thread in threads {
-            let passed = thread.join().unwrap_or_default();
-            all.finished.extend(passed.finished);
-            all.waiting.extend(passed.waiting);
-        }
-        Ok(all)
-    })
+    }
 }
 
 /// The worst of several; the first one where several are equally bad.

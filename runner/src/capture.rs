@@ -1,5 +1,6 @@
 //! Runs a short command to its end and keeps what it printed.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::process::Command;
@@ -40,7 +41,7 @@ impl Captured {
 /// When it can not be started; `NotFound` when it is not installed.
 pub fn capture(
     program: &str,
-    arguments: &[String],
+    arguments: &[impl AsRef<OsStr>],
     limit: Duration,
     stop: BorrowedFd<'_>,
 ) -> io::Result<Captured> {

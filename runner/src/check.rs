@@ -7,10 +7,11 @@ use backup_common::config::{Checked, Config};
 use backup_common::config_schema;
 use backup_common::effective_config::{Part, effective};
 use backup_common::problems::{Problem, Problems};
+use backup_common::units;
 use serde::Serialize;
 
 use crate::cli::Cli;
-use crate::{exit_code, print, run};
+use crate::{configuration, exit_code, print};
 
 /// Prints the JSON Schema of the configuration.
 pub fn print_schema() -> ExitCode {
@@ -23,7 +24,7 @@ pub fn check_config(file: &Path, cli: &Cli) -> ExitCode {
     if cli.json {
         return check_for_machines(file);
     }
-    let checked = match run::read_config(file) {
+    let checked = match configuration::read(file) {
         Ok(checked) => checked,
         Err(problems) => {
             print::error_line(&problems);
@@ -33,8 +34,7 @@ pub fn check_config(file: &Path, cli: &Cli) -> ExitCode {
     for warning in &checked.warnings {
         print::error_line(&format!("warning: {warning}"));
     }
-    let (_, problems) = run::outside_files(&checked.config, || checked.config.hosts.iter());
-    if !problems.is_empty() {
+    if let Err(problems) = configuration::named_files(&checked.config, || checked.config.hosts.iter()) {
         for problem in &problems {
             print::error_line(problem);
         }
@@ -51,16 +51,24 @@ pub fn check_config(file: &Path, cli: &Cli) -> ExitCode {
 }
 
 fn summary(checked: &Checked) -> String {
-    let paths: usize = checked.config.hosts.iter().map(|host| host.paths.len()).sum();
-    format!("the configuration is right: {} hosts, {paths} paths", checked.config.hosts.len())
+    let counted = |count: usize, what| units::counted(count.try_into().unwrap_or(u64::MAX), what);
+    let hosts = counted(checked.config.hosts.len(), "host");
+    let paths = counted(checked.config.hosts.iter().map(|host| host.paths.len()).sum(), "path");
+    format!("the configuration is right: {hosts}, {paths}")
 }
 
 /// One JSON document: `errors`, `warnings`, and the configuration, or null where it can not be used.
 fn check_for_machines(file: &Path) -> ExitCode {
     let unusable = Part::Unset("not usable");
-    let (code, problems, config) = match run::read_text(file).map(|text| Config::parse(&text)) {
+    let (code, problems, config) = match configuration::read_text(file).map(|text| Config::parse(&text)) {
         Ok(Ok(Checked { config, warnings })) => {
-            (exit_code::SUCCESS, Problems { errors: Vec::new(), warnings }, effective(&config))
+            let mut problems = Problems { errors: Vec::new(), warnings };
+            let named = configuration::named_files(&config, || config.hosts.iter());
+            for message in named.err().into_iter().flatten() {
+                problems.error(0, "", message);
+            }
+            let code = if problems.errors.is_empty() { exit_code::SUCCESS } else { exit_code::CONFIG };
+            (code, problems, effective(&config))
         }
         Ok(Err(problems)) => (exit_code::CONFIG, problems, unusable),
         Err(message) => {
@@ -80,7 +88,7 @@ fn check_for_machines(file: &Path) -> ExitCode {
 
 fn problem(problem: &Problem) -> Part {
     block([
-        // Line 0 stands for the file itself, which could not be read.
+        // Line 0 stands for a whole file: this one, which could not be read, or one that it names.
         ("line", if problem.line == 0 { Part::Unset("none") } else { Part::Number(problem.line.into()) }),
         ("key", Part::Text(problem.key.clone())),
         ("message", Part::Text(problem.message.clone())),

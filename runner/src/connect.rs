@@ -15,27 +15,23 @@ mod table;
 mod tcp;
 
 use std::num::NonZeroUsize;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use backup_common::config::{Config, Host};
 use backup_common::reason::Reason;
 
 use crate::cli::Cli;
 use crate::console::Console;
-use crate::programs::{self, Program, Programs};
+use crate::programs::{self, Program};
 use crate::report::wants_colours;
 use crate::stop::Stop;
-use crate::{exit_code, print};
+use crate::{exit_code, parallel, print};
 
 pub use checks::obstacle;
 
 /// Hosts that are checked at a time: each one waits for the network nearly all of its time.
 const AT_A_TIME: NonZeroUsize = NonZeroUsize::new(16).unwrap();
-/// Enough for a thread that waits for a child and reads its output.
-const STACK_BYTES: usize = 256 * 1024;
 
 /// Why a host can not be backed up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +76,8 @@ pub fn verify_hosts(cli: &Cli, config: &Config) -> ExitCode {
     if let Some(advice) = programs.rsync.and_then(crate::rsync::version::Version::advice) {
         print::error_line(&format!("warning: {advice}"));
     }
-    let mut findings = check_all(&chosen, &programs, stop.as_fd());
+    let check = |host| checks::check(host, &programs, stop.as_fd());
+    let mut findings = parallel::map(chosen.clone(), AT_A_TIME, check);
     let colours = console.is_some() && wants_colours();
     print::line(table::render(&findings, colours).trim_end());
     if let Some(console) = console {
@@ -106,30 +103,6 @@ fn choose<'a>(config: &'a Config, only: &[String]) -> Result<Vec<&'a Host>, Stri
     }
     let wanted = |host: &&Host| only.is_empty() || only.iter().any(|name| name == host.name.as_str());
     Ok(config.hosts.iter().filter(|host| host.enabled).filter(wanted).collect())
-}
-
-/// Checks all hosts, several at a time; the findings are in the order of the hosts.
-fn check_all(hosts: &[&Host], programs: &Programs, stop: BorrowedFd<'_>) -> Vec<checks::Finding> {
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut found = Vec::new();
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(host) = hosts.get(index) else { break found };
-            found.push((index, checks::check(host, programs, stop)));
-        }
-    };
-    let mut found: Vec<(usize, checks::Finding)> = thread::scope(|scope| {
-        let threads: Vec<_> = (1..AT_A_TIME.get().min(hosts.len()))
-            .map_while(|_| thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work).ok())
-            .collect();
-        // This thread works as well, so that there is one even where none can be started.
-        let mut found = work();
-        found.extend(threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()));
-        found
-    });
-    found.sort_by_key(|(index, _)| *index);
-    found.into_iter().map(|(_, finding)| finding).collect()
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::destination::Base;
 use crate::plan::Plan;
 use crate::programs::Programs;
 use crate::stop::Stop;
-use crate::{exit_code, print, volume};
+use crate::{configuration, exit_code, print, volume};
 
 /// Shows what a run of this plan would do; `json` as one JSON line for each path.
 pub fn dry_run(plan: &Plan<'_>, config: &Config, json: bool) -> ExitCode {
@@ -38,6 +38,13 @@ pub fn dry_run(plan: &Plan<'_>, config: &Config, json: bool) -> ExitCode {
             print::line(planned::host(config, host, escapes_names).trim_end());
         }
     }
+    let hosts = || plan.hosts.iter().map(|planned| planned.host);
+    if let Err(problems) = configuration::named_files(config, hosts) {
+        for problem in problems {
+            print::error_line(&format!("the backup would be refused: {problem}"));
+        }
+        return exit_code::CONFIG.into();
+    }
     let base = match Base::open(&config.backup_base) {
         Ok(base) => base,
         Err(error) => {
@@ -50,13 +57,7 @@ pub fn dry_run(plan: &Plan<'_>, config: &Config, json: bool) -> ExitCode {
         return exit_code::of_refusal(error.reason());
     }
     let cores = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let forecasts = match forecast::all(plan, &base, &stop, config.parallel.unwrap_or(cores), escapes_names) {
-        Ok(forecasts) => forecasts,
-        Err(error) => {
-            print::error_line(&format!("cannot start the threads of this run: {error}"));
-            return exit_code::FAILED.into();
-        }
-    };
+    let forecasts = forecast::all(plan, &base, &programs, &stop, config.parallel.unwrap_or(cores));
     if json {
         for forecast in &forecasts {
             print::line(&table::json_line(config, forecast));

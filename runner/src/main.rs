@@ -5,6 +5,7 @@ mod capture;
 mod check;
 mod cli;
 mod command_line;
+mod configuration;
 mod connect;
 mod console;
 mod destination;
@@ -15,6 +16,7 @@ mod hooks;
 mod identity;
 mod journal_socket;
 mod lock;
+mod parallel;
 mod plan;
 mod print;
 mod process;
@@ -40,7 +42,7 @@ fn main() -> ExitCode {
     if cli.check_config {
         return check::check_config(&cli.config, &cli);
     }
-    let config = match run::read_config(&cli.config) {
+    let config = match configuration::read(&cli.config) {
         Ok(config) => config,
         Err(problems) => {
             report::refuse_config(&problems);

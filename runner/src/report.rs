@@ -27,12 +27,16 @@ use crate::{command_line, journal_socket, print};
 
 pub use terminal::paint;
 
+/// Most text that is kept for the closing table; when very many paths fail, each is shown with its first message.
+const KEPT_MESSAGE_BYTES: usize = 256 * 1024;
+
 /// The one place from which a run speaks.
 pub struct Reporter {
     identity: Identity,
     log: Option<StatsLog>,
     view: Box<dyn View>,
     finished: Vec<PathFinished>,
+    message_bytes: usize,
     /// Print each record on standard output too.
     json: bool,
     /// The command of each path, when people want to see it.
@@ -68,8 +72,17 @@ impl Reporter {
     pub fn open(identity: Identity, stats_file: &Path, json: bool) -> Self {
         let view = view(&identity, json);
         let (finished, commands) = (Vec::new(), BTreeMap::new());
-        let mut reporter =
-            Self { identity, log: None, view, finished, json, commands, verbose: false, complaint: None };
+        let mut reporter = Self {
+            identity,
+            log: None,
+            view,
+            finished,
+            message_bytes: 0,
+            json,
+            commands,
+            verbose: false,
+            complaint: None,
+        };
         match StatsLog::open(stats_file) {
             Ok(log) => reporter.log = Some(log),
             Err(error) => reporter.complain(&error),
@@ -125,8 +138,17 @@ impl Reporter {
             self.show_more(&record.body);
         }
         if let Body::PathFinished(finished) = record.body {
-            self.finished.push(*finished);
+            self.keep(*finished);
         }
+    }
+
+    /// Keeps the end of a path for the closing table; all of its messages are in the log.
+    fn keep(&mut self, mut finished: PathFinished) {
+        if self.message_bytes > KEPT_MESSAGE_BYTES {
+            finished.messages.truncate(1);
+        }
+        self.message_bytes += finished.messages.iter().map(String::len).sum::<usize>();
+        self.finished.push(finished);
     }
 
     /// Shows a warning that is no record.

@@ -1,60 +1,24 @@
 //! A run from its lock to its last record.
 
-use std::collections::BTreeSet;
+mod prepare;
+
 use std::num::NonZeroUsize;
-use std::os::fd::AsFd;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
-use backup_common::config::{Checked, Config, Host};
-use backup_common::error_chain::ErrorChain;
-use backup_common::reason::Reason;
-use backup_common::record::{Body, RunRefused, RunStarted};
+use backup_common::config::{Checked, Config};
+use backup_common::record::{Body, RunStarted};
 use backup_common::status::Status;
 
+use self::prepare::{Prepared, prepare};
 use crate::backup::{self, Session};
 use crate::cli::Cli;
-use crate::console::Console;
-use crate::destination::Base;
-use crate::free_space::Floor;
-use crate::hooks::{self, Hooks, Library, Pending};
 use crate::identity::Identity;
-use crate::lock::{Lock, LockError};
 use crate::plan::{self, Plan};
-use crate::programs::{self, Program, Programs};
 use crate::report::Reporter;
-use crate::rsync::version::Version;
-use crate::stop::Stop;
-use crate::{dry_run, exit_code, print, snapshots, stats_log, trust, volume};
-
-/// Reads the text of the configuration.
-pub fn read_text(path: &Path) -> Result<String, String> {
-    // What stands in it runs as root.
-    let bytes = trust::read(path).map_err(|error| format!("configuration: {}", ErrorChain(&error)))?;
-    String::from_utf8(bytes).map_err(|error| {
-        format!(
-            "cannot read {}: it is not UTF-8 at byte {}",
-            path.display(),
-            error.utf8_error().valid_up_to()
-        )
-    })
-}
-
-/// Reads and checks the configuration; the error is the whole text for the user.
-pub fn read_config(path: &Path) -> Result<Checked, String> {
-    let name = path.display();
-    Config::parse(&read_text(path)?).map_err(|problems| {
-        let lines: Vec<String> = problems.errors.iter().map(|problem| format!("{name}: {problem}")).collect();
-        format!("{}\n{} in {name}; nothing was touched", lines.join("\n"), errors(problems.errors.len()))
-    })
-}
-
-fn errors(count: usize) -> String {
-    backup_common::units::counted(count.try_into().unwrap_or(u64::MAX), "error")
-}
+use crate::{dry_run, exit_code, print, snapshots, stats_log, volume};
 
 /// Backs up: plan, lock, check the volume, run, report.
 pub fn back_up(cli: &Cli, checked: &Checked) -> ExitCode {
@@ -95,95 +59,8 @@ pub fn back_up(cli: &Cli, checked: &Checked) -> ExitCode {
     }
 }
 
-/// What a run holds from its beginning to its end.
-struct Prepared {
-    lock: Lock,
-    base: Base,
-    programs: Programs,
-    stop: Stop,
-    hooks: Hooks,
-}
-
-/// All that a run needs, or why there will be none.
-///
-/// The scripts are read before anything is touched; those that a killed run still owes come before all else.
-fn prepare(
-    config: &Config,
-    plan: &Plan<'_>,
-    run_id: String,
-    reporter: &mut Reporter,
-) -> Result<Prepared, RunRefused> {
-    let hosts = || plan.hosts.iter().map(|planned| planned.host);
-    let (library, problems) = outside_files(config, hosts);
-    let Some(library) = library.filter(|_| problems.is_empty()) else {
-        let message = problems.join("; ");
-        return Err(RunRefused { reason: Reason::ConfigInvalid, message });
-    };
-    let pending = Pending::at(config.stats_file.with_extension("pending"));
-    let hooks = Hooks { library, pending, run_id };
-    let lock = Lock::take(&config.lock_file).map_err(|error| RunRefused {
-        reason: if matches!(error, LockError::Held(_)) { Reason::Locked } else { Reason::ConfigInvalid },
-        message: ErrorChain(&error).to_string(),
-    })?;
-    let stop = Stop::listen().map_err(|error| RunRefused {
-        reason: Reason::Other,
-        message: format!("cannot listen for signals: {error}"),
-    })?;
-    let programs = find_programs(plan, &stop, reporter)?;
-    hooks::run_overdue(config, &hooks, &mut |text| reporter.warn(text));
-    let base = Base::open(&config.backup_base).map_err(|error| RunRefused {
-        reason: Reason::BaseMissing,
-        message: ErrorChain(&error).to_string(),
-    })?;
-    volume::check(&base, config.require_mount, config.min_free)
-        .map_err(|error| RunRefused { reason: error.reason(), message: ErrorChain(&error).to_string() })?;
-    Ok(Prepared { lock, base, programs, stop, hooks })
-}
-
-/// Looks for what has to be installed; without rsync there is no run.
-fn find_programs(plan: &Plan<'_>, stop: &Stop, reporter: &mut Reporter) -> Result<Programs, RunRefused> {
-    let hosts = plan.hosts.iter().map(|planned| planned.host);
-    let console = Console::find(stop.as_fd());
-    let programs = programs::look_and_offer(hosts, console, &[Program::Rsync, Program::Ssh], stop.as_fd());
-    if !programs.has(Program::Rsync) {
-        let message = format!("cannot find rsync: {}", Programs::remedy(Program::Rsync));
-        return Err(RunRefused { reason: Reason::RsyncMissing, message });
-    }
-    for warning in programs.complaints().into_iter().chain(programs.rsync.and_then(Version::warning)) {
-        reporter.warn(&format!("warning: {warning}"));
-    }
-    Ok(programs)
-}
-
-/// Reads the scripts and checks the exclude files of these hosts; the problems are lines for people.
-pub fn outside_files<'a, I: Iterator<Item = &'a Host>>(
-    config: &Config,
-    hosts: impl Fn() -> I,
-) -> (Option<Library>, Vec<String>) {
-    let (library, mut problems) = match Library::load(&config.scripts_dir, hosts()) {
-        Ok(library) => (Some(library), Vec::new()),
-        Err(problems) => (None, problems),
-    };
-    let mut seen = BTreeSet::new();
-    for job in hosts().filter(|host| host.enabled).flat_map(|host| &host.paths) {
-        if let Some(file) = job.exclude_file.as_ref().filter(|file| seen.insert(*file))
-            && let Err(error) = trust::check(file)
-        {
-            problems.push(format!("{}.exclude_file: {}", job.key, ErrorChain(&error)));
-        }
-    }
-    (library, problems)
-}
-
 fn run(plan: &Plan<'_>, config: &Config, prepared: &Prepared, reporter: &mut Reporter) -> ExitCode {
-    let Prepared { lock, base, programs, stop, hooks } = prepared;
-    let floor = match Floor::watch(base, config.min_free, stop.as_fd()) {
-        Ok(floor) => floor,
-        Err(error) => {
-            reporter.warn(&format!("cannot watch the free space: {error}"));
-            return exit_code::REFUSED.into();
-        }
-    };
+    let Prepared { lock, base, programs, stop, hooks, floor } = prepared;
     if let Some(warning) = volume::mount_warning(base) {
         reporter.warn(&warning);
     }
@@ -206,14 +83,14 @@ fn run(plan: &Plan<'_>, config: &Config, prepared: &Prepared, reporter: &mut Rep
     let outcome = thread::scope(|scope| {
         let work = scope.spawn(|| {
             let happened = happened;
-            let session = Session { base, lock, programs, stop, floor: &floor, hooks, happened: &happened };
+            let session = Session { base, lock, programs, stop, floor, hooks, happened: &happened };
             backup::all(plan, session, parallel, config.retry_wait)
         });
         reporter.tell_all(&happenings);
         work.join()
     });
-    let Ok(Ok(mut finished)) = outcome else {
-        reporter.warn("cannot start the threads of this run; too many processes or too little memory");
+    let Ok(mut finished) = outcome else {
+        reporter.warn("the run broke off; this is a fault of the program");
         return exit_code::FAILED.into();
     };
     // The files are saved, and their history is not: that is a warning.

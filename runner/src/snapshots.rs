@@ -13,7 +13,6 @@ mod due;
 mod error;
 mod inventory;
 mod missing;
-mod name;
 mod plan;
 mod retention;
 mod volume;

@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use backup_common::reason::Reason;
 use backup_testkit::process::{self, Output, Running, free_port};
 use backup_testkit::sshd::Sshd;
 use backup_testkit::wait;
@@ -186,6 +187,35 @@ fn what_would_be_refused_is_said() {
     assert!(!site.base().exists() && !site.path("stats.log").exists() && !site.path("lock").exists());
     site.configure("", "  h:\n    paths: [{path: etc}]\n");
     assert_eq!(dry_run(&site, &[]).code, 2);
+    site.configure("", "  h:\n    post_script_local: gone\n    paths: [{path: /etc}]\n");
+    let output = dry_run(&site, &[]);
+    assert_eq!(output.code, 2, "{output:?}");
+    let expected = "the backup would be refused: hosts.h.post_script_local: cannot read ";
+    assert!(output.stderr.contains(expected), "{output:?}");
+}
+
+#[test]
+fn a_source_that_would_fail_the_backup_fails_here_too() {
+    let site = Site::new();
+    let (emptied, unmounted) =
+        (site.source("emptied", &[("f", "1")]), site.source("unmounted", &[("f", "1")]));
+    let hosts = |key: &str| {
+        let keys = format!("paths: [{{path: '{}', dest_subdir: data{key}}}]\n", unmounted.display());
+        host("emptied", "", &emptied) + &format!("  unmounted:\n    {keys}")
+    };
+    site.configure("", &hosts(""));
+    assert_eq!(site.backup(&[]).code, 0);
+    fs::remove_file(emptied.join("f")).unwrap();
+    site.configure("", &hosts(", require: .here"));
+    let output = dry_run(&site, &[]);
+    assert_eq!(output.code, 10, "{output:?}");
+    for (name, reason) in [("emptied", "(empty_source)"), ("unmounted", "(source_missing)")] {
+        assert_eq!(row(&output, name)[2], "failed");
+        assert!(output.stdout.contains(reason), "{output:?}");
+    }
+    assert_eq!(site.backup(&[]).code, 10, "and the backup says the same");
+    assert_eq!(site.verdict("emptied", &emptied).1, Reason::EmptySource);
+    assert_eq!(site.verdict("unmounted", &unmounted).1, Reason::SourceMissing);
 }
 
 /// System calls that change a file system, or could.

@@ -7,16 +7,14 @@ mod scripts;
 mod support;
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use backup_common::reason::Reason;
 use backup_common::record::Body;
 use backup_common::status::Status;
-use backup_testkit::process::{self, Running, free_port};
+use backup_testkit::process::{self, free_port};
 use backup_testkit::sshd::Sshd;
-use backup_testkit::wait;
-use scripts::{configure, log, noting, ran, script, with_path_keys};
+use scripts::{Kill, configure, log, noting, processes_with, ran, script, unique_sleep, with_path_keys};
 use support::{Site, host};
 
 #[test]
@@ -174,36 +172,6 @@ fn a_failed_pre_script_of_a_host_fails_all_its_paths() {
     assert_eq!(fs::read_dir(site.base()).unwrap().count(), 0);
 }
 
-/// Processes with this word in their command line.
-fn processes_with(word: &str) -> Vec<String> {
-    let entries = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
-    entries
-        .filter(|entry| {
-            let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            String::from_utf8_lossy(&line).split('\0').any(|argument| argument == word)
-        })
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect()
-}
-
-/// Kills what a script left behind on purpose.
-struct Kill(String);
-
-impl Drop for Kill {
-    fn drop(&mut self) {
-        for process in processes_with(&self.0) {
-            process::run(Command::new("kill").args(["-s", "KILL", &process]));
-        }
-    }
-}
-
-/// A number that `sleep` takes and that no other test uses.
-fn unique_sleep(site: &Site) -> String {
-    let digits: String =
-        site.path("").display().to_string().bytes().map(|byte| (b'0' + byte % 10) as char).collect();
-    format!("1000.{digits}")
-}
-
 #[test]
 fn a_script_that_hangs_is_ended_with_its_children() {
     let site = Site::new();
@@ -334,113 +302,4 @@ fn a_key_that_may_run_something_else_only_is_no_success() {
     assert_eq!(finished.reason, Reason::HookFailed);
     assert!(finished.messages[0].contains("pre_script stop did not run"), "{finished:#?}");
     assert_eq!(ran(&site), Vec::<String>::new());
-}
-
-/// A site with scripts around a path that takes longer than any test, and a run that writes.
-fn start_slow(site: &Site, keys: &str) -> (Running, PathBuf) {
-    let source = site.source("src", &[("big", &"x".repeat(30_000_000))]);
-    let host_keys = "rsync_options: --bwlimit=100\n    post_script: host_post";
-    configure(site, &with_path_keys("h", host_keys, &source, keys));
-    let run = Running::start(
-        site.command(&["--backup"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()),
-    );
-    (run, source)
-}
-
-fn wait_for_transfer(site: &Site) {
-    wait::until("the temporary file", || fs::read_dir(site.base().join("h/data")).ok()?.next().map(|_| ()));
-}
-
-#[test]
-fn after_a_signal_the_post_scripts_still_run() {
-    for (signal, code) in [("INT", 130), ("TERM", 143)] {
-        let site = Site::new();
-        noting(&site, &["stop", "start", "host_post"]);
-        let (mut run, source) = start_slow(&site, "pre_script: stop, post_script: start");
-        wait_for_transfer(&site);
-        run.signal(signal);
-        assert_eq!(run.wait().code(), Some(code));
-        assert_eq!(ran(&site), ["stop", "start", "host_post"]);
-        assert!(log(&site)[1].ends_with("status=failed reason=interrupted"), "{:?}", log(&site));
-        assert!(log(&site)[2].ends_with("status=failed reason=interrupted"), "{:?}", log(&site));
-        assert_eq!(site.verdict("h", &source), (Status::Failed, Reason::Interrupted));
-        assert_eq!(site.types().last(), Some(&"run_finished"));
-        assert!(!site.path("stats.pending").exists());
-    }
-}
-
-#[test]
-fn a_signal_during_a_pre_script_ends_it_and_its_post_script_runs() {
-    let site = Site::new();
-    let nap = unique_sleep(&site);
-    let _kill = Kill(nap.clone());
-    noting(&site, &["start", "host_post"]);
-    script(&site, "stop", &format!("trap '' TERM; note stop; sleep {nap}; sleep {nap}"));
-    let (mut run, source) = start_slow(&site, "pre_script: stop, post_script: start");
-    wait::until("the pre-script", || (!ran(&site).is_empty()).then_some(()));
-    run.signal("TERM");
-    assert_eq!(run.wait().code(), Some(143));
-    assert_eq!(ran(&site), ["stop", "start", "host_post"]);
-    assert_eq!(site.verdict("h", &source), (Status::Failed, Reason::Interrupted));
-    assert_eq!(processes_with(&nap), Vec::<String>::new());
-}
-
-#[test]
-fn what_a_killed_run_owes_is_made_up_for_first_in_the_next_one() {
-    let site = Site::new();
-    noting(&site, &["stop", "start", "host_post"]);
-    let (mut run, source) = start_slow(&site, "pre_script: stop, post_script: start");
-    wait_for_transfer(&site);
-    run.signal("KILL");
-    run.wait();
-    assert_eq!(ran(&site), ["stop"]);
-    // Another host is backed up next, and the backup directory is away: the service is started all the same.
-    wait::until("the lock", || {
-        let tried = process::run(Command::new("flock").arg("-n").arg(site.path("lock")).arg("true"));
-        (tried.code == 0).then_some(())
-    });
-    fs::rename(site.base(), site.path("away")).unwrap();
-    let output = site.backup(&[]);
-    assert_eq!(output.code, 12, "{output:?}");
-    assert_eq!(ran(&site), ["stop", "host_post", "start"]);
-    assert!(log(&site)[2].ends_with("status=failed reason=died"), "{:?}", log(&site));
-    let said = format!("post_script start of h {} ran; running it now", source.display());
-    assert!(output.stderr.contains(&said), "{output:?}");
-    assert!(!site.path("stats.pending").exists());
-    // And only once.
-    site.backup(&[]);
-    assert_eq!(ran(&site).len(), 3);
-}
-
-#[test]
-fn what_is_owed_and_no_longer_configured_is_named_and_given_up() {
-    let site = Site::new();
-    let source = site.source("src", &[("f", "1")]);
-    noting(&site, &["start"]);
-    configure(&site, &host("h", "", &source));
-    let pending = site.path("stats.pending");
-    fs::write(&pending, "source\th\t/gone\tstart\nsource\told\t\tstart\nnonsense\n").unwrap();
-    let output = site.backup(&[]);
-    assert_eq!(output.code, 0, "{output:?}");
-    for place in ["start of h /gone did not run", "start of old did not run"] {
-        assert!(output.stderr.contains(place), "{place}: {output:?}");
-    }
-    assert_eq!(ran(&site), Vec::<String>::new());
-    assert!(!pending.exists());
-}
-
-#[test]
-fn what_is_owed_to_a_host_that_is_away_stays_owed() {
-    let site = Site::new();
-    let source = site.source("src", &[("f", "1")]);
-    noting(&site, &["start"]);
-    let keys = format!(
-        "ssh_user: root\n    hostname: 127.0.0.1\n    ssh_port: {}\n    post_script: start",
-        free_port()
-    );
-    configure(&site, &(host("away", &keys, &source) + &host("h", "", &source)));
-    let pending = site.path("stats.pending");
-    fs::write(&pending, "source\taway\t\tstart\n").unwrap();
-    assert_eq!(site.backup(&["--host", "h"]).code, 0);
-    assert_eq!(fs::read_to_string(&pending).unwrap(), "source\taway\t\tstart\n");
 }

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use backup_common::reason::Reason;
 use backup_common::status::Status;
+use backup_testkit::noise::noise;
 use backup_testkit::process::{Output, Running, run};
 use backup_testkit::sshd::{Setup, Sshd};
 use backup_testkit::wait;
@@ -93,25 +94,12 @@ fn names_in(folder: &Path) -> Vec<String> {
     entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
 }
 
-/// Bytes that no option can compress, so that a limit on the rate holds.
-fn incompressible(count: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()[0]
-    })
-    .take(count)
-    .collect()
-}
-
 #[test]
 #[ignore = "needs root: network namespaces and a firewall"]
 fn one_of_three_hosts_is_cut_off_in_the_middle() {
     let site = Site::new();
     let source = site.source("src", &[]);
-    fs::write(source.join("big"), incompressible(4_000_000)).unwrap();
+    fs::write(source.join("big"), noise(4_000_000)).unwrap();
     let namespaces = [Namespace::new(), Namespace::new(), Namespace::new()];
     let servers: Vec<_> =
         namespaces.iter().map(|namespace| namespace.sshd(&site.path(&namespace.name))).collect();
@@ -119,7 +107,7 @@ fn one_of_three_hosts_is_cut_off_in_the_middle() {
         .iter()
         .zip(1..)
         .map(|(sshd, number)| {
-            let keys = format!("{}\n    rsync_options: --bwlimit=800\n    io_timeout: 4", sshd.host_keys());
+            let keys = format!("{}\n    rsync_options: --bwlimit=800\n    io_timeout: 8", sshd.host_keys());
             host(&format!("server{number}"), &keys, &source)
         })
         .collect();
@@ -149,6 +137,35 @@ fn one_of_three_hosts_is_cut_off_in_the_middle() {
     let cut = site.last("server2", &source);
     assert_eq!((cut.status, cut.reason, cut.attempts), (Status::Failed, Reason::Unreachable, 0), "{cut:#?}");
     assert_eq!(site.verdict("server3", &source), (Status::Success, Reason::Ok));
+}
+
+#[test]
+#[ignore = "needs root: network namespaces and a limit on their rate"]
+fn a_peer_at_a_byte_a_second_is_ended_by_its_time_limit() {
+    let site = Site::new();
+    let source = site.source("src", &[]);
+    fs::write(source.join("big"), noise(8_000_000)).unwrap();
+    let namespace = Namespace::new();
+    let sshd = namespace.sshd(&site.path("peer"));
+    let here = site.source("here", &[("f", "1")]);
+    // Something arrives all the time, so that only the limit for the whole path can end it.
+    let keys = format!("{}\n    rsync_options: --bwlimit=400\n    path_timeout: 12", sshd.host_keys());
+    site.configure("", &(host("slow", &keys, &source) + &host("here", "", &here)));
+    let mut runner = Running::start(site.command(&["--backup"]).stdout(Stdio::null()));
+    wait::until("data of the host", || arriving(&site.base().join("slow/data")));
+    // Eight bits a second; the burst must hold a whole packet (tc-tbf(8)).
+    namespace.inside(&[
+        "tc", "qdisc", "add", "dev", "eth0", "root", "tbf", "rate", "8bit", "burst", "1600", "limit",
+        "1000000",
+    ]);
+    assert!(runner.is_running());
+    assert_eq!(runner.wait().code(), Some(10));
+    assert_eq!(site.verdict("slow", &source), (Status::Failed, Reason::Timeout));
+    assert_eq!(site.verdict("here", &here), (Status::Success, Reason::Ok));
+    assert_eq!(names_in(&site.base().join("slow/data")), Vec::<String>::new(), "no part of a file is left");
+    assert!(Peer::find_local(&source).is_none(), "no rsync of the group is left");
+    // Nobody holds the lock any more.
+    assert_eq!(site.backup(&["--host", "here"]).code, 0);
 }
 
 fn verify(site: &Site) -> Output {
@@ -245,6 +262,15 @@ impl Peer {
         })
     }
 
+    /// The process on our side.
+    fn find_local(source: &Path) -> Option<String> {
+        let source = format!(":{}/", source.display());
+        fs::read_dir("/proc").unwrap().filter_map(Result::ok).find_map(|entry| {
+            let line = fs::read_to_string(entry.path().join("cmdline")).ok()?;
+            (line.starts_with("rsync") && line.contains(&source)).then_some(line)
+        })
+    }
+
     fn signal(&self, name: &str) {
         run(Command::new("kill").args(["-s", name, &self.0]));
     }
@@ -261,8 +287,8 @@ fn a_frozen_peer_is_given_up() {
     let site = Site::new();
     let sshd = Sshd::start(&site.path("."));
     let source = site.source("src", &[]);
-    fs::write(source.join("big"), incompressible(4_000_000)).unwrap();
-    let keys = format!("{}\n    rsync_options: --bwlimit=500\n    io_timeout: 2", sshd.host_keys());
+    fs::write(source.join("big"), noise(4_000_000)).unwrap();
+    let keys = format!("{}\n    rsync_options: --bwlimit=500\n    io_timeout: 8", sshd.host_keys());
     site.configure(
         "",
         &(host("frozen", &keys, &source) + &host("here", "", &site.source("other", &[("f", "1")]))),

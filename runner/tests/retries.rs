@@ -132,7 +132,8 @@ fn paths_that_were_left_out_are_tried_as_well() {
     site.configure(
         "  retries: 1\n  retry_wait: 0",
         &format!(
-            "  a:\n    ssh_user: root\n    hostname: 127.0.0.1\n    ssh_port: {}\n    paths: [{{path: /x}}, {{path: /y}}]\n",
+            // Behind a jump host the look beforehand sees nothing, so that the first path has to find out.
+            "  a:\n    ssh_user: root\n    ssh_options: [-J root@127.0.0.1:{}]\n    paths: [{{path: /x}}, {{path: /y}}]\n",
             free_port()
         ),
     );
@@ -196,7 +197,11 @@ fn a_signal_during_the_wait_ends_the_run_at_once() {
     run.signal("TERM");
     assert_eq!(run.wait().code(), Some(143));
     let finished = site.last("a", &source);
-    assert_eq!((finished.reason, finished.attempts), (Reason::ConnectionRefused, 1));
+    assert_eq!(
+        (finished.reason, finished.attempts),
+        (Reason::ConnectionRefused, 0),
+        "rsync was never started"
+    );
     let Body::RunFinished(end) = site.records().pop().unwrap().body else { panic!("no end") };
     assert_eq!((end.status, end.reason), (Status::Failed, Reason::Interrupted));
     assert_eq!(end.hosts, [(Status::Failed, 1)].into());

@@ -43,7 +43,7 @@ fn ten_runs_with_a_failed_one_among_them() {
         }
     }
     assert_eq!(
-        server.names(),
+        server.minutes(),
         [
             "daily_2031-05-01_000000",
             "daily_2031-05-02_000000",
@@ -105,7 +105,7 @@ fn snapshots_of_the_older_script_count_and_strangers_stay() {
     assert_eq!(server.told(SnapshotAction::NotDue), ["hourly_2031-05-01_120000"]);
     assert_eq!(server.told(SnapshotAction::Deleted), ["hourly_2031-05-01_000000"]);
     assert_eq!(
-        server.names(),
+        server.minutes(),
         [
             "daily_2031-05-01_153000",
             "hourly_2031-04-01_000000",
@@ -134,7 +134,7 @@ fn a_destination_in_a_nested_subvolume_is_missing() {
     server.volume.subvolume("backup/nested");
     let output = server.backup_at("2031-05-01 00:00:00", &[]);
     assert_eq!(output.code, 0, "{output:?}");
-    assert_eq!(server.names(), ["each_2031-05-01_000000_incomplete"]);
+    assert_eq!(server.minutes(), ["each_2031-05-01_000000_incomplete"]);
     assert_eq!(server.records()[0].missing, [format!("nested:{}", source.display())]);
     assert!(output.stderr.contains("/volume/backup/nested;"), "{}", output.stderr);
     assert_eq!(
@@ -208,9 +208,9 @@ fn what_is_no_fit_directory_is_refused_and_the_backup_is_kept() {
     assert!(message.contains("on another file system"), "{message}");
 
     assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
-    assert_eq!(server.names(), [] as [String; 0]);
+    assert_eq!(server.minutes(), [] as [String; 0]);
     assert_eq!(server.backup_at("2031-05-01 01:00:00", &[]).code, 0);
-    assert_eq!(server.names(), ["each_2031-05-01_010000"]);
+    assert_eq!(server.minutes(), ["each_2031-05-01_010000"]);
 }
 
 #[test]
@@ -253,7 +253,7 @@ fn a_run_of_chosen_hosts_is_incomplete_and_deletes_nothing() {
     assert_eq!(server.told(SnapshotAction::Kept), ["each_2031-05-01_000000", "each_2031-05-01_010000"]);
     assert_eq!(server.backup_at("2031-05-01 05:00:00", &[]).code, 0);
     assert_eq!(
-        server.names(),
+        server.minutes(),
         ["each_2031-05-01_030000", "each_2031-05-01_040000_incomplete", "each_2031-05-01_050000"]
     );
 }
@@ -273,7 +273,7 @@ fn before_the_transfers_the_last_state_is_taken() {
     assert_eq!(server.backup_at("2031-05-01 03:00:00", &[]).code, 0);
     // Nothing was there at first, and the third run left a failed path behind.
     assert_eq!(
-        server.names(),
+        server.minutes(),
         [
             "each_2031-05-01_000000_incomplete",
             "each_2031-05-01_010000",
@@ -299,7 +299,7 @@ fn a_volume_that_is_not_mounted_gets_nothing() {
     let output = server.backup_at("2031-05-01 00:00:00", &[]);
     assert_eq!(output.code, 12, "{output:?}");
     assert_eq!(fs::read_dir(server.volume.path().join("backup")).unwrap().count(), 0);
-    assert_eq!(server.names(), [] as [String; 0]);
+    assert_eq!(server.minutes(), [] as [String; 0]);
     assert_eq!(server.site.types(), ["run_refused"]);
 }
 
@@ -324,7 +324,7 @@ fn a_read_only_volume_fails_with_its_reason_and_records() {
     );
     server.volume.remount("rw");
     assert_eq!(server.backup_at("2031-05-01 02:00:00", &[]).code, 0);
-    assert_eq!(server.names(), ["each_2031-05-01_000000", "each_2031-05-01_020000"]);
+    assert_eq!(server.minutes(), ["each_2031-05-01_000000", "each_2031-05-01_020000"]);
 }
 
 #[test]

@@ -14,6 +14,7 @@ pub mod btrfs;
 pub mod btrfs_device;
 pub mod http;
 pub mod influxdb;
+pub mod noise;
 pub mod process;
 pub mod prometheus;
 pub mod sshd;

@@ -9,13 +9,22 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 ///
 /// # Panics
 /// When there is none within [`DEADLINE`]; the message names what was waited for.
-pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub fn until<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    within(DEADLINE, what, ask)
+}
+
+/// As [`until`], for what is much work: five times as long.
+pub fn long<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    within(DEADLINE * 5, what, ask)
+}
+
+fn within<T>(deadline: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(begun.elapsed() < DEADLINE, "waited {DEADLINE:?} in vain for {what}");
+        assert!(begun.elapsed() < deadline, "waited {deadline:?} in vain for {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }

@@ -24,6 +24,11 @@ pub const METRICS: &[Metric] = &[
         Schedule(|expected| Some(expected.next_run()?.into())),
     )
     .unit("seconds"),
+    Metric::gauge(
+        "backup_schedule_missed",
+        "Whether the timer did not fire: the last run is longer ago than the interval allows, and none is under way",
+        Schedule(|expected| Some(expected.missed?.into())),
+    ),
 ];
 
 fn sources(expected: &Expected) -> Labelled {

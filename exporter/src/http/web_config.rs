@@ -5,15 +5,20 @@
 //! stricter here: TLS begins at 1.2, and what can not be honoured is refused by its name. `http2` is read
 //! and without effect, because only HTTP/1.1 is spoken.
 
+mod rate;
+mod tls_settings;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
 
 use backup_common::problems::Problems;
 use backup_common::yaml::{self, Value};
-use backup_common::yaml_table::{Located, Table};
+use backup_common::yaml_table::Table;
 use hyper::header::{HeaderName, HeaderValue};
+
+pub use rate::RateLimit;
+pub use tls_settings::{ClientAuth, Pem, TlsSettings, TlsVersion};
 
 /// The file, checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,75 +31,6 @@ pub struct WebConfig {
     pub users: BTreeMap<String, Secret>,
     /// `rate_limit`, unless its interval is 0.
     pub rate_limit: Option<RateLimit>,
-}
-
-/// `tls_server_config`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsSettings {
-    /// `cert` or `cert_file`: the server's certificate and those between it and its authority.
-    pub certificate: Pem,
-    /// `key` or `key_file`.
-    pub key: Pem,
-    /// `client_auth_type`.
-    pub client_auth: ClientAuth,
-    /// `client_ca` or `client_ca_file`: who signs the clients' certificates.
-    pub client_ca: Option<Pem>,
-    /// `client_allowed_sans`; `None` lets every certificate through that `client_auth` does.
-    pub client_allowed_sans: Option<Vec<String>>,
-    /// `min_version`.
-    pub min_version: TlsVersion,
-    /// `max_version`.
-    pub max_version: TlsVersion,
-    /// `cipher_suites` for TLS 1.2, by their names at IANA; empty for the default ones.
-    pub cipher_suites: Vec<String>,
-    /// `prefer_server_cipher_suites`.
-    pub prefer_server_order: bool,
-    /// `curve_preferences`; empty for the default ones.
-    pub curves: Vec<String>,
-}
-
-/// A PEM text, or the file that holds it, relative to the directory of the web configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Pem {
-    /// `cert`, `key`, `client_ca`.
-    Inline(Secret),
-    /// `cert_file`, `key_file`, `client_ca_file`.
-    File(String),
-}
-
-/// Who may connect, by certificate. The names are Go's, see
-/// <https://pkg.go.dev/crypto/tls#ClientAuthType>.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ClientAuth {
-    /// `NoClientCert`.
-    #[default]
-    None,
-    /// `RequestClientCert`: asked for, never checked.
-    Request,
-    /// `RequireAnyClientCert`: there must be one; who signed it does not matter.
-    RequireAny,
-    /// `VerifyClientCertIfGiven`.
-    VerifyIfGiven,
-    /// `RequireAndVerifyClientCert`.
-    RequireAndVerify,
-}
-
-/// Versions of TLS that are spoken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TlsVersion {
-    /// RFC 5246.
-    Tls12,
-    /// RFC 8446.
-    Tls13,
-}
-
-/// A token bucket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RateLimit {
-    /// Time in which one request becomes possible.
-    pub interval: Duration,
-    /// Requests that may come at once.
-    pub burst: u32,
 }
 
 /// A text that is never printed.
@@ -150,113 +86,6 @@ impl WebConfig {
     }
 }
 
-impl TlsSettings {
-    fn read(mut table: Table<'_>, problems: &mut Problems) -> Option<Self> {
-        let line = table.line();
-        let certificate = pem(&mut table, "cert", "cert_file", problems);
-        let key = pem(&mut table, "key", "key_file", problems);
-        let client_ca = pem(&mut table, "client_ca", "client_ca_file", problems);
-        let client_auth = named(&mut table, "client_auth_type", CLIENT_AUTH, problems).unwrap_or_default();
-        let sans = table.texts("client_allowed_sans", problems);
-        let min_version = named(&mut table, "min_version", VERSIONS, problems).unwrap_or(TlsVersion::Tls12);
-        let max_version = named(&mut table, "max_version", VERSIONS, problems).unwrap_or(TlsVersion::Tls13);
-        let cipher_suites = values(table.texts("cipher_suites", problems));
-        let prefer = table.boolean("prefer_server_cipher_suites", problems).is_none_or(|prefer| prefer.value);
-        let curves = values(table.texts("curve_preferences", problems));
-        let empty = table.entries().is_empty();
-        table.finish(problems);
-        if empty {
-            return None;
-        }
-
-        let mut error = |message: &str| problems.error(line, "tls_server_config", message);
-        if certificate.is_none() {
-            error("set cert_file (or cert) as well");
-        }
-        if key.is_none() {
-            error("set key_file (or key) as well");
-        }
-        let verifies = matches!(client_auth, ClientAuth::VerifyIfGiven | ClientAuth::RequireAndVerify);
-        if client_ca.is_some() && client_auth == ClientAuth::None {
-            error("client_ca_file has no effect without client_auth_type: RequireAndVerifyClientCert");
-        }
-        if client_ca.is_none() && verifies {
-            error(
-                "client_auth_type needs client_ca_file (or client_ca): who signs the clients' certificates",
-            );
-        }
-        if sans.is_some() && !matches!(client_auth, ClientAuth::RequireAny | ClientAuth::RequireAndVerify) {
-            error("client_allowed_sans needs client_auth_type: RequireAndVerifyClientCert");
-        }
-        if min_version > max_version {
-            error("min_version is above max_version");
-        }
-        Some(Self {
-            certificate: certificate?,
-            key: key?,
-            client_auth,
-            client_ca,
-            client_allowed_sans: sans.map(|sans| values(Some(sans))),
-            min_version,
-            max_version,
-            cipher_suites,
-            prefer_server_order: prefer,
-            curves,
-        })
-    }
-}
-
-const CLIENT_AUTH: &[(&str, ClientAuth)] = &[
-    ("NoClientCert", ClientAuth::None),
-    ("RequestClientCert", ClientAuth::Request),
-    ("RequireAnyClientCert", ClientAuth::RequireAny),
-    // The older name in exporter-toolkit.
-    ("RequireClientCert", ClientAuth::RequireAny),
-    ("VerifyClientCertIfGiven", ClientAuth::VerifyIfGiven),
-    ("RequireAndVerifyClientCert", ClientAuth::RequireAndVerify),
-];
-
-const VERSIONS: &[(&str, TlsVersion)] = &[("TLS12", TlsVersion::Tls12), ("TLS13", TlsVersion::Tls13)];
-
-/// A value out of a closed list of names.
-fn named<T: Copy>(
-    table: &mut Table<'_>,
-    key: &'static str,
-    names: &[(&str, T)],
-    problems: &mut Problems,
-) -> Option<T> {
-    let found = table.text(key, problems)?;
-    let value = names.iter().find(|(name, _)| *name == found.value).map(|(_, value)| *value);
-    if value.is_none() {
-        let known: Vec<&str> = names.iter().map(|(name, _)| *name).collect();
-        let message = format!("\"{}\" is not possible here; known: {}", found.value, known.join(", "));
-        problems.error(found.line, table.key_path(key), message);
-    }
-    value
-}
-
-fn pem(
-    table: &mut Table<'_>,
-    text: &'static str,
-    file: &'static str,
-    problems: &mut Problems,
-) -> Option<Pem> {
-    let inline = table.text(text, problems);
-    let named = table.text(file, problems);
-    if let (Some(inline), Some(_)) = (&inline, &named) {
-        problems.error(
-            inline.line,
-            table.key_path(text),
-            format!("is set together with {file}; keep one of them"),
-        );
-    }
-    inline.map(|text| Pem::Inline(Secret(text.value))).or(named.map(|file| Pem::File(file.value)))
-}
-
-fn values(texts: Option<Vec<Located<String>>>) -> Vec<String> {
-    texts.into_iter().flatten().map(|text| text.value).collect()
-}
-
 fn headers(mut table: Table<'_>, problems: &mut Problems) -> Vec<(HeaderName, HeaderValue)> {
     // Without effect: see the head of this file.
     table.boolean("http2", problems);
@@ -309,67 +138,11 @@ fn user_hashes(table: &Table<'_>, problems: &mut Problems) -> BTreeMap<String, S
     users
 }
 
-impl RateLimit {
-    fn read(mut table: Table<'_>, problems: &mut Problems) -> Option<Self> {
-        let interval = table.text("interval", problems);
-        let burst = table.number("burst", problems);
-        let (line, burst_key, interval_key) =
-            (table.line(), table.key_path("burst"), table.key_path("interval"));
-        table.finish(problems);
-        let interval = interval.map_or(Some(Duration::ZERO), |text| {
-            let parsed = go_duration(&text.value);
-            if parsed.is_none() {
-                problems.error(text.line, interval_key, "expected a duration such as 1s, 500ms or 1m30s");
-            }
-            parsed
-        })?;
-        if interval.is_zero() {
-            return None;
-        }
-        // A bucket that holds nothing lets nobody in, which nobody means.
-        let burst = burst.map_or(0, |burst| burst.value).try_into().unwrap_or(u32::MAX);
-        if burst == 0 {
-            problems.error(
-                line,
-                burst_key,
-                "set burst to the number of requests that may come at once, at least 1",
-            );
-        }
-        Some(Self { interval, burst })
-    }
-}
-
-/// A duration as Go writes it, <https://pkg.go.dev/time#ParseDuration>: `300ms`, `1.5h`, `1m30s`, `0`.
-fn go_duration(text: &str) -> Option<Duration> {
-    if text == "0" {
-        return Some(Duration::ZERO);
-    }
-    let mut rest = text;
-    let mut seconds = 0.0;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let number: f64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
-        seconds += number
-            * match &rest[..end] {
-                "ns" => 1e-9,
-                "us" | "µs" | "μs" => 1e-6,
-                "ms" => 1e-3,
-                "s" => 1.0,
-                "m" => 60.0,
-                "h" => 3600.0,
-                _ => return None,
-            };
-        rest = &rest[end..];
-    }
-    (!text.is_empty()).then_some(())?;
-    Duration::try_from_secs_f64(seconds).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+
+    use std::time::Duration;
 
     use super::*;
 
@@ -448,16 +221,6 @@ mod tests {
     }
 
     #[test]
-    fn durations_of_go() {
-        for (text, expected) in [("1s", 1.0), ("500ms", 0.5), ("1m30s", 90.0), ("1.5h", 5400.0), ("0", 0.0)] {
-            assert_eq!(go_duration(text), Some(Duration::from_secs_f64(expected)), "{text}");
-        }
-        for text in ["", "1", "s", "1d", "-1s", "1 s", "1e400h", "1..2s"] {
-            assert_eq!(go_duration(text), None, "{text}");
-        }
-    }
-
-    #[test]
     fn secrets_are_not_printed() {
         let config = WebConfig::parse(&format!(
             "basic_auth_users: {{a: {HASH}}}\ntls_server_config: {{cert_file: a, key: secret}}"
@@ -467,9 +230,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_it_panic(text in ".{0,200}", duration in "[0-9.a-zµ -]{0,12}") {
+        fn no_text_makes_it_panic(text in ".{0,200}") {
             let _ = WebConfig::parse(&text);
-            let _ = go_duration(&duration);
         }
     }
 }

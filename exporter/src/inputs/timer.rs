@@ -85,13 +85,14 @@ pub fn run(timer: &Timer, search: &[PathBuf], wake: &Receiver<()>, events: &mpsc
         tell(timer, &seen, &mut trouble);
         let health = if seen.is_ok() { Event::InputUp } else { Event::InputDown };
         let found = (seen.is_ok(), seen.ok().flatten());
+        let mut batch = vec![Event::Clock(Timestamp::now())];
         if last.as_ref() != Some(&found) {
-            let batch =
-                vec![health(Input::Timer), Event::Scheduled(found.1.clone()), Event::CaughtUp(Input::Timer)];
-            // A closed channel ends the loop at its next turn.
-            let _ = events.blocking_send(batch);
+            batch.extend([health(Input::Timer), Event::Scheduled(found.1.clone())]);
+            batch.push(Event::CaughtUp(Input::Timer));
             last = Some(found);
         }
+        // A closed channel ends the loop at its next turn.
+        let _ = events.blocking_send(batch);
         short = match wake.recv_timeout(period) {
             Ok(()) => SHORT_PERIODS,
             Err(RecvTimeoutError::Timeout) => short.saturating_sub(1),

@@ -8,6 +8,9 @@ use jiff::Timestamp;
 
 use crate::schedule::{Schedule, Source, observed_interval};
 
+/// What a run may be late without being missed: timers have accuracy and a random delay.
+const TOLERANCE: Duration = Duration::from_secs(600);
+
 /// Starts of runs that are remembered.
 const STARTS: usize = 16;
 
@@ -16,6 +19,10 @@ const STARTS: usize = 16;
 pub struct Expected {
     timer: Option<Schedule>,
     starts: VecDeque<Timestamp>,
+    watched_since: Option<Timestamp>,
+    /// Whether the last run is longer ago than the interval, a tenth of it and ten minutes allow, and none is
+    /// under way; unknown without an interval. A run by hand does not count: it is the timer that is judged.
+    pub missed: Option<bool>,
 }
 
 impl Expected {
@@ -37,6 +44,16 @@ impl Expected {
 
     pub(super) fn learn(&mut self, timer: Option<Schedule>) {
         self.timer = timer;
+    }
+
+    /// What the time says about it.
+    pub(super) fn judge(&mut self, now: Timestamp, running: bool) {
+        let since = *self.watched_since.get_or_insert(now);
+        let last = self.starts.back().copied().unwrap_or(since);
+        self.missed = self.interval().map(|(_, interval)| {
+            let allowed = interval + interval / 10 + TOLERANCE;
+            !running && now.duration_since(last).unsigned_abs() > allowed && now > last
+        });
     }
 
     pub(super) fn start(&mut self, time: Timestamp, trigger: Trigger) {

@@ -194,6 +194,7 @@ fn entry(block: &str) -> Entry {
 fn fact(line: &str) -> Event {
     match line.split_once(' ').unwrap() {
         ("booted", time) => Event::Booted(time.parse().unwrap()),
+        ("clock", time) => Event::Clock(time.parse().unwrap()),
         ("runner_gone", run) => Event::RunnerGone(run.to_owned()),
         (other, _) => panic!("{other}"),
     }

@@ -22,11 +22,14 @@ use crate::process::{self, Cut, Ending, Inherit, Limits, Stream};
 use crate::rsync::command::{self, Request};
 use crate::rsync::messages::Messages;
 use crate::rsync::output::{OutputParser, Progress};
-use crate::rsync::verdict::verdict;
+use crate::rsync::verdict::{of_source, verdict};
 use crate::volume;
 
 /// Least time between two progress records of a path.
 const PROGRESS_PERIOD: Duration = Duration::from_secs(10);
+
+/// What is said of a success without figures.
+const NO_FIGURES: &str = "rsync has ended without an error and without its figures, so nothing proves that it has done its work; see whether the rsync of this machine is a wrapper that hides them";
 
 /// What is known about a path before it ends.
 pub struct Attempt {
@@ -85,7 +88,7 @@ pub fn back_up(
 fn transfer(host: &Host, planned: &PathPlan<'_>, session: Session<'_>) -> Transfer {
     let job = planned.job;
     let begun = Instant::now();
-    if let Err(refused) = look(host, planned, session) {
+    if let Err(refused) = look(host, planned, session.programs.escapes_names(), session.stop.as_fd()) {
         return *refused;
     }
     let directory = match session.base.destination(&job.destination) {
@@ -118,11 +121,9 @@ fn transfer(host: &Host, planned: &PathPlan<'_>, session: Session<'_>) -> Transf
         Ok(ending) => {
             let stats = output.finish();
             let mut reason = verdict(&ending, stats.as_ref(), &messages);
-            if reason == Reason::Ok
-                && planned.held_files
-                && stats.as_ref().is_some_and(|stats| stats.files <= 1)
-            {
-                reason = Reason::EmptySource;
+            reason = of_source(reason, stats.as_ref(), planned.held_files);
+            if reason == Reason::Protocol && ending.code == Some(0) {
+                messages.add(ErrorKind::Protocol, NO_FIGURES);
             }
             // A service manager that stops the run may signal rsync as well, and before us.
             if reason == Reason::Killed && session.stop.signal().is_some() {

@@ -1,19 +1,19 @@
 //! What a host says once it lets us in: its rsync's version, and whether the paths can be read.
 //!
 //! The paths are listed by rsync itself, as the backup will read them: with the same `rsync_path`, through the same
-//! ssh, also where the key is restricted to `rrsync`. So no path of the configuration meets a remote shell that a
-//! backup would not show it to, and there is no script of ours to run on the host.
+//! ssh, also where the key is restricted to `rrsync`. There is no script of ours to run on the host.
 
 use std::collections::BTreeSet;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use backup_common::config::{Access, Host, PathJob, SshTarget};
+use backup_common::config::{Host, PathJob, SshTarget};
 use backup_common::reason::Reason;
 
 use super::Obstacle;
 use crate::capture::{Captured, capture};
-use crate::rsync::command::{remote_shell, source, ssh_arguments};
+use crate::rsync::command::ssh_arguments;
+use crate::rsync::listing::{self, Listing};
 use crate::rsync::messages::Messages;
 use crate::rsync::output::OutputParser;
 use crate::rsync::verdict::verdict;
@@ -53,11 +53,13 @@ pub fn version(host: &Host, target: &SshTarget, stop: BorrowedFd<'_>) -> Result<
 ///
 /// All paths of one `rsync_path` share a session; only when it fails are they asked one by one.
 pub fn list(host: &Host, escapes_names: bool, stop: BorrowedFd<'_>) -> Vec<Obstacle> {
+    let ask = |listing: Listing<'_>| run(host, listing, escapes_names, stop);
     let programs: BTreeSet<_> = host.paths.iter().map(|job| job.rsync_path.as_deref()).collect();
     let mut together = Vec::new();
     for program in programs {
-        let sources = sources(host, |job| job.rsync_path.as_deref() == program);
-        together.push(run(host, program, What::Directories, &sources, escapes_names, stop));
+        let jobs: Vec<&PathJob> =
+            host.paths.iter().filter(|job| job.rsync_path.as_deref() == program).collect();
+        together.push(ask(Listing::Directories(&jobs)));
     }
     let whole_host =
         together.iter().find(|answer| answer.reason != Reason::Ok && !is_about_paths(answer.reason));
@@ -66,34 +68,24 @@ pub fn list(host: &Host, escapes_names: bool, stop: BorrowedFd<'_>) -> Vec<Obsta
     }
     let all_good = together.iter().all(|answer| answer.reason == Reason::Ok);
     let answers = host.paths.iter().map(|job| {
-        let program = job.rsync_path.as_deref();
         let directory = if all_good {
             Obstacle { reason: Reason::Ok, messages: Vec::new() }
         } else {
-            let sources = [source(&host.access, &job.path)];
-            run(host, program, What::Directories, &sources, escapes_names, stop)
+            ask(Listing::Directories(&[job]))
         };
         match &job.require {
-            Some(file) if directory.reason == Reason::Ok => required(host, job, file, escapes_names, stop),
+            Some(file) if directory.reason == Reason::Ok => {
+                let mut answer = ask(Listing::File(job, file));
+                if answer.reason != Reason::Ok {
+                    let path = format!("{}/{file}", job.path.trim_end_matches('/'));
+                    answer.messages.insert(0, format!("the required file {path} cannot be found"));
+                }
+                answer
+            }
             _ => directory,
         }
     });
     answers.collect()
-}
-
-fn sources(host: &Host, chosen: impl Fn(&PathJob) -> bool) -> Vec<String> {
-    host.paths.iter().filter(|job| chosen(job)).map(|job| source(&host.access, &job.path)).collect()
-}
-
-fn required(host: &Host, job: &PathJob, file: &str, escapes_names: bool, stop: BorrowedFd<'_>) -> Obstacle {
-    let path = format!("{}/{file}", job.path.trim_end_matches('/'));
-    // `source` ends in a slash, which would ask for a directory.
-    let one = source(&host.access, &path).trim_end_matches('/').to_owned();
-    let mut answer = run(host, job.rsync_path.as_deref(), What::File, &[one], escapes_names, stop);
-    if answer.reason != Reason::Ok {
-        answer.messages.insert(0, format!("the required file {path} cannot be found"));
-    }
-    answer
 }
 
 /// Reasons that a listing gives for a path; all others hold for the host.
@@ -110,57 +102,14 @@ fn is_about_paths(reason: Reason) -> bool {
     )
 }
 
-/// What is listed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum What {
-    /// Directories, opened and not shown.
-    Directories,
-    /// A file.
-    File,
-}
-
-fn run(
-    host: &Host,
-    rsync_path: Option<&str>,
-    what: What,
-    sources: &[String],
-    escapes_names: bool,
-    stop: BorrowedFd<'_>,
-) -> Obstacle {
-    let arguments = arguments(host, rsync_path, what, sources, escapes_names);
+fn run(host: &Host, listing: Listing<'_>, escapes_names: bool, stop: BorrowedFd<'_>) -> Obstacle {
+    let arguments = listing::arguments(host, listing, ANSWER_LIMIT, escapes_names);
     match capture("rsync", &arguments, host.connect_timeout + ANSWER_LIMIT, stop) {
         Ok(captured) => judge(&captured, host.paths.first().map_or("", |job| &job.path)),
         Err(error) => {
             Obstacle::new(Reason::RsyncMissing, format!("cannot start rsync on this machine: {error}"))
         }
     }
-}
-
-/// The arguments of a listing, all of which `rrsync` lets through.
-fn arguments(
-    host: &Host,
-    rsync_path: Option<&str>,
-    what: What,
-    sources: &[String],
-    escapes_names: bool,
-) -> Vec<String> {
-    let mut arguments = vec!["--list-only".to_owned(), "--dirs".to_owned()];
-    if what == What::Directories {
-        arguments.push("--exclude=*".to_owned());
-    }
-    arguments.extend(rsync_path.map(|program| format!("--rsync-path={program}")));
-    arguments.push(format!("--timeout={}", ANSWER_LIMIT.as_secs()));
-    if let Access::Ssh(target) = &host.access {
-        if !escapes_names {
-            arguments.push("--secluded-args".to_owned());
-        }
-        arguments.push(format!("--rsh={}", remote_shell(target, host.connect_timeout)));
-    }
-    arguments.extend(["--no-human-readable", "--info=NONE,STATS2", "--stats", "--"].map(str::to_owned));
-    arguments.extend(sources.iter().cloned());
-    // With several sources the last argument is the destination; nothing is written to it.
-    arguments.push("./".to_owned());
-    arguments
 }
 
 /// The same judgement as a backup's.
@@ -172,37 +121,4 @@ fn judge(captured: &Captured, source: &str) -> Obstacle {
     let _ = output.push(&captured.stdout);
     let reason = verdict(&captured.ending, output.finish().as_ref(), &messages);
     Obstacle { reason, messages: messages.kept }
-}
-
-#[cfg(test)]
-mod tests {
-    use backup_common::config::Config;
-
-    use super::*;
-
-    #[test]
-    fn the_listing_of_several_paths_is_one_command() {
-        let text = "hosts: {a: {ssh_user: u, hostname: h, rsync_path: sudo rsync, paths: [{path: /x}, {path: '/y z*'}]}}";
-        let config = Config::parse(text).expect("the config is right").config;
-        let host = &config.hosts[0];
-        let words = arguments(host, Some("sudo rsync"), What::Directories, &sources(host, |_| true), true);
-        let shown: Vec<_> = words.iter().filter(|word| !word.starts_with("--rsh=")).collect();
-        assert_eq!(
-            shown,
-            [
-                "--list-only",
-                "--dirs",
-                "--exclude=*",
-                "--rsync-path=sudo rsync",
-                "--timeout=60",
-                "--no-human-readable",
-                "--info=NONE,STATS2",
-                "--stats",
-                "--",
-                "h:/x/",
-                "h:/y z\\*/",
-                "./"
-            ]
-        );
-    }
 }

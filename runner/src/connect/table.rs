@@ -102,8 +102,8 @@ mod tests {
             text,
             " host      state    reason          what\n \
              web       success  ok              backup@web:22, rsync 3.2.7, 1 path readable\n \
-             database  failed   source_missing  /etc: The source directory is not there. Check path in the config, and that the file system it is on is mounted.\n\n\
-             database:\n    /etc: The source directory is not there. (source_missing)\n        seen\n"
+             database  failed   source_missing  /etc: The source directory, or the file that require names in it, is not there. Check path in the config, and that the file system it is on is mounted.\n\n\
+             database:\n    /etc: The source directory, or the file that require names in it, is not there. (source_missing)\n        seen\n"
         );
         assert!(!text.contains('\u{1b}') && render(&findings, true).contains("\u{1b}[31m"));
     }

@@ -1,13 +1,10 @@
 //! Asks rsync itself what it would do, hosts in parallel as in a run.
 
 use std::ffi::OsString;
-use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use backup_common::config::{Host, PathJob};
 use backup_common::error_chain::ErrorChain;
@@ -15,18 +12,18 @@ use backup_common::reason::Reason;
 use backup_common::record::TransferStats;
 use backup_common::status::Status;
 
-use crate::backup::{concerns_whole_host, status_of};
+use crate::backup::{self, Transfer, concerns_whole_host};
+use crate::connect;
 use crate::destination::Base;
-use crate::plan::{HostPlan, Plan};
+use crate::parallel;
+use crate::plan::{HostPlan, PathPlan, Plan};
 use crate::process::{self, Inherit, Limits, Stream};
+use crate::programs::Programs;
 use crate::rsync::command::{self, Request};
 use crate::rsync::messages::Messages;
 use crate::rsync::output::OutputParser;
-use crate::rsync::verdict::verdict;
+use crate::rsync::verdict::{of_source, verdict};
 use crate::stop::Stop;
-
-/// Enough for a thread that waits for a child and reads its output.
-const STACK_BYTES: usize = 256 * 1024;
 
 /// What would become of a path.
 #[derive(Debug)]
@@ -47,54 +44,46 @@ pub struct Forecast<'a> {
     pub messages: Vec<String>,
 }
 
-/// Asks for every path, at most `parallel` hosts at a time; in the order of the plan.
+/// Asks for every path, at most `at_a_time` hosts at a time; in the order of the plan.
 pub fn all<'a>(
     plan: &Plan<'a>,
     base: &Base,
+    programs: &Programs,
     stop: &Stop,
-    parallel: NonZeroUsize,
-    escapes_names: bool,
-) -> io::Result<Vec<Forecast<'a>>> {
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut done = Vec::new();
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(planned) = plan.hosts.get(index) else { return done };
-            done.push((index, host(planned, base, stop, escapes_names)));
-        }
-    };
-    let mut done: Vec<(usize, Vec<Forecast<'a>>)> = thread::scope(|scope| {
-        let threads = (0..parallel.get().min(plan.hosts.len()))
-            .map(|_| thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work))
-            .collect::<io::Result<Vec<_>>>()?;
-        Ok::<_, io::Error>(threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect())
-    })?;
-    done.sort_by_key(|(index, _)| *index);
-    Ok(done.into_iter().flat_map(|(_, forecasts)| forecasts).collect())
+    at_a_time: NonZeroUsize,
+) -> Vec<Forecast<'a>> {
+    let hosts = plan.hosts.iter().collect();
+    let forecasts = parallel::map(hosts, at_a_time, |planned| host(planned, base, programs, stop));
+    forecasts.into_iter().flatten().collect()
 }
 
-fn host<'a>(planned: &HostPlan<'a>, base: &Base, stop: &Stop, escapes_names: bool) -> Vec<Forecast<'a>> {
+fn host<'a>(planned: &HostPlan<'a>, base: &Base, programs: &Programs, stop: &Stop) -> Vec<Forecast<'a>> {
     let host = planned.host;
-    let mut known = (!host.enabled).then_some(Reason::Disabled);
+    let mut known = if host.enabled {
+        connect::obstacle(host, programs, stop.as_fd())
+            .map(|obstacle| Answer::without_rsync(obstacle.reason, obstacle.messages))
+    } else {
+        Some(Answer::without_rsync(Reason::Disabled, Vec::new()))
+    };
     let mut forecasts = Vec::with_capacity(planned.paths.len());
     for path in &planned.paths {
         if stop.signal().is_some() {
-            known = Some(Reason::Interrupted);
+            known = Some(Answer::without_rsync(Reason::Interrupted, Vec::new()));
         }
-        let request = Request { max_delete: path.max_delete, escapes_names };
-        let answer = match known {
-            Some(reason) => Answer::without_rsync(reason, Vec::new()),
-            None => ask(host, path.job, request, base, stop),
+        let request = Request { max_delete: path.max_delete, escapes_names: programs.escapes_names() };
+        let answer = match &known {
+            Some(answer) => answer.clone(),
+            None => ask(host, path, request, base, stop),
         };
-        if concerns_whole_host(answer.reason) {
-            known = Some(answer.reason);
+        // What was seen is said once.
+        if known.is_some() || concerns_whole_host(answer.reason) {
+            known = Some(Answer::without_rsync(answer.reason, Vec::new()));
         }
         forecasts.push(Forecast {
             host,
             job: path.job,
             request,
-            status: status_of(host, answer.reason),
+            status: backup::status(host, answer.reason),
             reason: answer.reason,
             stats: answer.stats,
             messages: answer.messages,
@@ -103,7 +92,8 @@ fn host<'a>(planned: &HostPlan<'a>, base: &Base, stop: &Stop, escapes_names: boo
     forecasts
 }
 
-/// What rsync answered.
+/// What was found out.
+#[derive(Clone)]
 struct Answer {
     reason: Reason,
     stats: Option<TransferStats>,
@@ -116,7 +106,11 @@ impl Answer {
     }
 }
 
-fn ask(host: &Host, job: &PathJob, request: Request, base: &Base, stop: &Stop) -> Answer {
+fn ask(host: &Host, planned: &PathPlan<'_>, request: Request, base: &Base, stop: &Stop) -> Answer {
+    let job = planned.job;
+    if let Err(refused) = backup::look(host, planned, request.escapes_names, stop.as_fd()) {
+        return Answer::without_rsync(refused.reason, refused.messages.kept);
+    }
     let (directory, missing): (OwnedFd, PathBuf) = match base.nearest(&job.destination) {
         Ok(found) => found,
         Err(error) => return Answer::without_rsync(Reason::Other, vec![ErrorChain(&error).to_string()]),
@@ -138,15 +132,14 @@ fn ask(host: &Host, job: &PathJob, request: Request, base: &Base, stop: &Stop) -
         Ok(ending) => {
             let stats = output.finish();
             let reason = verdict(&ending, stats.as_ref(), &messages);
+            let reason = of_source(reason, stats.as_ref(), planned.held_files);
             let reason = within_budget(reason, stats.as_ref(), request.max_delete);
             Answer { reason, stats, messages: messages.kept }
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let message =
-                "cannot start rsync: it is not installed on this machine; install the package rsync";
-            Answer::without_rsync(Reason::RsyncMissing, vec![message.to_owned()])
+        Err(error) => {
+            let transfer = Transfer::not_started(&error);
+            Answer::without_rsync(transfer.reason, transfer.messages.kept)
         }
-        Err(error) => Answer::without_rsync(Reason::Other, vec![format!("cannot run rsync: {error}")]),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use backup_common::config::Config;
+use backup_common::reason::Reason;
 use backup_common::status::Status;
 use backup_common::units;
 use comfy_table::presets::NOTHING;
@@ -51,7 +52,9 @@ pub fn table(forecasts: &[Forecast<'_>]) -> String {
     for line in table.lines() {
         let _ = writeln!(out, "{}", line.trim_end());
     }
-    for forecast in forecasts.iter().filter(|forecast| forecast.status != Status::Success) {
+    let explained =
+        |forecast: &&Forecast<'_>| forecast.status != Status::Success && forecast.reason != Reason::Disabled;
+    for forecast in forecasts.iter().filter(explained) {
         let (host, reason) = (&forecast.host.name, forecast.reason);
         let _ = writeln!(out, "\n{host} {}: {} ({reason})", forecast.job.path, reason.cause());
         for message in &forecast.messages {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use backup_common::reason::Reason;
 use backup_common::record::PathFinished;
 use backup_common::status::Status;
 use backup_common::units;
@@ -14,7 +15,9 @@ pub fn summary(finished: &[PathFinished]) -> String {
     for line in table(finished).lines() {
         let _ = writeln!(out, "{}", line.trim_end());
     }
-    for path in finished.iter().filter(|path| path.status != Status::Success) {
+    // What the administrator has switched off needs no explanation in each run.
+    let explained = |path: &&PathFinished| path.status != Status::Success && path.reason != Reason::Disabled;
+    for path in finished.iter().filter(explained) {
         let _ = writeln!(out, "\n{} {}: {} ({})", path.host, path.path, path.reason.cause(), path.reason);
         for message in &path.messages {
             let _ = writeln!(out, "    {message}");

@@ -29,12 +29,7 @@ pub fn arguments(host: &Host, job: &PathJob, request: Request) -> Vec<OsString> 
     }
     arguments.push(format!("--timeout={}", whole_seconds(job.io_timeout)));
     if let Access::Ssh(target) = &host.access {
-        // With secluded arguments no file name passes through the remote shell; see rsync(1) -s. Where they are not
-        // needed they are left out, because rrsync(1), to which a key may be restricted, refuses the option.
-        if !request.escapes_names {
-            arguments.push("--secluded-args".to_owned());
-        }
-        arguments.push(format!("--rsh={}", remote_shell(target, host.connect_timeout)));
+        arguments.extend(connection(target, host.connect_timeout, request.escapes_names));
     }
     // Last, so that the numbers are exact and the output is bounded whatever the user's options say.
     arguments.extend(
@@ -90,8 +85,18 @@ pub fn ssh_arguments(target: &SshTarget, connect_timeout: Duration) -> Vec<Strin
     arguments
 }
 
+/// The options that lead rsync to a host.
+///
+/// With secluded arguments no file name passes through the remote shell; see rsync(1) -s. Where they are not
+/// needed they are left out, because rrsync(1), to which a key may be restricted, refuses the option.
+pub(super) fn connection(target: &SshTarget, connect_timeout: Duration, escapes_names: bool) -> Vec<String> {
+    let secluded = (!escapes_names).then(|| "--secluded-args".to_owned());
+    let shell = format!("--rsh={}", remote_shell(target, connect_timeout));
+    secluded.into_iter().chain([shell]).collect()
+}
+
 /// The ssh command as rsync's `--rsh` wants it: split at spaces, quotes doubled inside of quotes.
-pub fn remote_shell(target: &SshTarget, connect_timeout: Duration) -> String {
+fn remote_shell(target: &SshTarget, connect_timeout: Duration) -> String {
     let words = ssh_arguments(target, connect_timeout);
     words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")
 }

@@ -15,9 +15,18 @@ pub fn verdict(ending: &Ending, stats: Option<&TransferStats>, messages: &Messag
         None => {}
     }
     match ending.code {
+        // rsync prints its figures whenever it came to its end: without them something else has ended.
+        Some(0 | 24) if stats.is_none() => Reason::Protocol,
         Some(code) => exit::reason(code, stats, messages),
         None => Reason::Killed,
     }
+}
+
+/// A success that found nothing is none where the source has held files.
+pub fn of_source(reason: Reason, stats: Option<&TransferStats>, held_files: bool) -> Reason {
+    // The source's own directory is counted too.
+    let is_empty = stats.is_some_and(|stats| stats.files <= 1);
+    if reason == Reason::Ok && held_files && is_empty { Reason::EmptySource } else { reason }
 }
 
 #[cfg(test)]
@@ -89,6 +98,21 @@ mod tests {
         assert_eq!(of(23, 0, gone), (Status::Failed, Reason::SourceMissing));
         assert_eq!(of(23, 5, ""), (Status::Failed, Reason::Other));
         assert_eq!(verdict(&exited(23), None, &messages("")), Reason::SourceMissing);
+    }
+
+    #[test]
+    fn a_success_has_its_figures() {
+        for code in [0, 24] {
+            assert_eq!(verdict(&exited(code), None, &messages("")), Reason::Protocol, "{code}");
+        }
+    }
+
+    #[test]
+    fn nothing_found_is_no_success_where_something_was() {
+        assert_eq!(of_source(Reason::Ok, Some(&listed(1)), true), Reason::EmptySource);
+        assert_eq!(of_source(Reason::Ok, Some(&listed(1)), false), Reason::Ok);
+        assert_eq!(of_source(Reason::Ok, Some(&listed(2)), true), Reason::Ok);
+        assert_eq!(of_source(Reason::Timeout, Some(&listed(1)), true), Reason::Timeout);
     }
 
     #[test]

@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use backup_common::snapshot_name::SnapshotName;
 use jiff::Timestamp;
-
-use super::name::SnapshotName;
 
 /// Steps of a clock up to this size are usual (chrony and ntpd make them) and mean nothing.
 pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);

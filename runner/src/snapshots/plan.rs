@@ -3,12 +3,12 @@
 use std::fmt;
 
 use backup_common::config::Schedule;
+use backup_common::snapshot_name::SnapshotName;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::due::{Due, due};
 use super::inventory::{Entry, Inventory, is_future};
-use super::name::SnapshotName;
 use super::retention::surplus;
 
 /// What decides besides the snapshots that are there.

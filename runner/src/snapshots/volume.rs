@@ -11,13 +11,13 @@ use std::path::Path;
 
 use backup_btrfs as btrfs;
 use backup_common::config::Snapshots;
+use backup_common::snapshot_name::SnapshotName;
 use jiff::tz::TimeZone;
 use rustix::fs::{Dir, Mode, OFlags, ResolveFlags, fstat, mkdirat, open, openat2};
 use rustix::io::Errno;
 
 use super::error::SnapshotError;
 use super::inventory::{Entry, Inventory};
-use super::name::SnapshotName;
 use crate::destination::Base;
 
 /// The volume, and its snapshot directory if that is there.

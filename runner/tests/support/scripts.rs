@@ -1,8 +1,12 @@
 //! Scripts of a site, and what they noted.
+#![allow(dead_code, reason = "each test program uses its own part")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use backup_testkit::process;
 
 use crate::support::Site;
 
@@ -55,4 +59,34 @@ pub fn with_path_keys(name: &str, host_keys: &str, source: &Path, path_keys: &st
         "  {name}:\n{separator}{host_keys}\n    paths: [{{path: '{}', dest_subdir: data, {path_keys}}}]\n",
         source.display()
     )
+}
+
+/// Processes with this word in their command line.
+pub fn processes_with(word: &str) -> Vec<String> {
+    let entries = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    entries
+        .filter(|entry| {
+            let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&line).split('\0').any(|argument| argument == word)
+        })
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
+}
+
+/// Kills what a script left behind on purpose.
+pub struct Kill(pub String);
+
+impl Drop for Kill {
+    fn drop(&mut self) {
+        for process in processes_with(&self.0) {
+            process::run(Command::new("kill").args(["-s", "KILL", &process]));
+        }
+    }
+}
+
+/// A number that `sleep` takes and that no other test uses.
+pub fn unique_sleep(site: &Site) -> String {
+    let digits: String =
+        site.path("").display().to_string().bytes().map(|byte| (b'0' + byte % 10) as char).collect();
+    format!("1000.{digits}")
 }

@@ -1,10 +1,14 @@
 //! A backup server whose backups are on a real btrfs volume.
+#![allow(dead_code, reason = "each test program uses its own part")]
 
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use backup_common::reason::Reason;
 use backup_common::record::{Body, Snapshot, SnapshotAction};
+use backup_common::snapshot_name::SnapshotName;
+use backup_common::status::Status;
 use backup_testkit::btrfs::Volume;
 use backup_testkit::process::{self, Output};
 
@@ -17,7 +21,6 @@ pub struct Server {
 }
 
 /// Two schedules as in the older configuration.
-#[allow(dead_code, reason = "not every test file uses it")]
 pub const TWO: &str =
     "schedules: [{type: hourly, count: 3, interval: 14400}, {type: daily, count: 7, interval: 86400}]";
 /// One that is due in each run.
@@ -68,6 +71,18 @@ impl Server {
         self.volume.btrfs(&["-q", "subvolume", "snapshot", "-r", ".", &format!(".snapshots/{name}")]);
     }
 
+    /// The same with the seconds left out that a slow machine needs.
+    pub fn minutes(&self) -> Vec<String> {
+        self.names().iter().map(|name| to_the_minute(name)).collect()
+    }
+
+    /// How the last run ended.
+    pub fn end(&self) -> (Status, Reason) {
+        let Body::RunFinished(finished) = self.site.records().pop().unwrap().body else { panic!("no end") };
+        assert!(finished.duration_seconds >= 0.0);
+        (finished.status, finished.reason)
+    }
+
     /// The snapshot records of the last run.
     pub fn records(&self) -> Vec<Snapshot> {
         let records = self.site.records();
@@ -80,9 +95,15 @@ impl Server {
         .collect()
     }
 
-    /// Names of the last run's records with this action.
+    /// Names of the last run's records with this action, to the minute.
     pub fn told(&self, action: SnapshotAction) -> Vec<String> {
         let records = self.records().into_iter().filter(|record| record.action == action);
-        records.map(|record| record.name.unwrap_or_default()).collect()
+        records.map(|record| to_the_minute(&record.name.unwrap_or_default())).collect()
     }
+}
+
+fn to_the_minute(name: &str) -> String {
+    let Some(mut parsed) = SnapshotName::parse(name) else { return name.to_owned() };
+    parsed.time = parsed.time.with().second(0).build().unwrap();
+    parsed.to_string()
 }
