@@ -1,6 +1,6 @@
 # Thin on purpose: each target calls one script or one cargo command.
 .DEFAULT_GOAL := help
-.PHONY: help demo test build lint clean
+.PHONY: help demo test bench build lint clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -10,6 +10,9 @@ demo: ## Install what is missing, back up real files, show the metrics until Ctr
 
 test: ## Install what the tests need and run all of them
 	@scripts/test
+
+bench: ## Measure beside other tools and write docs/benchmarks.md (ONLY="replay scrape": some rows; SCALE=1: all data; ROUNDS=5)
+	@scripts/bench
 
 build: ## Build the release programs
 	@scripts/install-packages build

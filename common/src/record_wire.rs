@@ -215,8 +215,10 @@ pub fn encode(record: &Record) -> String {
 
 /// Reads a line without its newline.
 pub fn decode(line: &[u8]) -> Result<Record, DecodeError> {
+    // Once for the line: from a slice each of its forty strings would be checked by itself.
+    let line = str::from_utf8(line).map_err(|error| DecodeError::Malformed(error.to_string()))?;
     let wire: Wire<'_> =
-        serde_json::from_slice(line).map_err(|error| DecodeError::Malformed(error.to_string()))?;
+        serde_json::from_str(line).map_err(|error| DecodeError::Malformed(error.to_string()))?;
     if wire.v != VERSION {
         return Err(DecodeError::Version(wire.v));
     }

@@ -23,7 +23,7 @@ use crate::{dry_run, exit_code, print, snapshots, stats_log, volume};
 /// Backs up: plan, lock, check the volume, run, report.
 pub fn back_up(cli: &Cli, checked: &Checked) -> ExitCode {
     let config = &checked.config;
-    let last_seen = stats_log::last_seen(&config.stats_file);
+    let last_seen = stats_log::last_seen(&config.stats_file, &config.hosts);
     let plan = match plan::plan(config, &cli.host, &cli.force_delete, &last_seen) {
         Ok(plan) => plan,
         Err(error) => {

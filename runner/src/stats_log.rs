@@ -1,13 +1,17 @@
 //! Appends records to the stats log, each with one write.
 
-use std::collections::HashMap;
+mod backwards;
+
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Once};
 
+use backup_common::config::Host;
 use backup_common::lines::{Line, LineBuffer};
 use backup_common::reason::Reason;
 use backup_common::record::{Body, PathFinished, Record, TransferStats};
@@ -121,16 +125,33 @@ fn last_byte(file: &OwnedFd) -> io::Result<Option<u8>> {
     Ok((count == 1).then_some(byte[0]))
 }
 
-/// What was last seen of each host and path, from the end of the log; an unreadable log knows nothing.
-pub fn last_seen(path: &Path) -> AllLastSeen {
-    let mut counts = AllLastSeen::new();
-    each_record(path, |record| {
-        if let Body::PathFinished(finished) = record.body {
-            let seen = counts.entry((finished.host, finished.path)).or_default();
-            take(seen, finished.status, finished.reason, finished.stats.as_ref());
+/// What was last seen of the paths of these hosts, from the end of the log; an unreadable log knows nothing.
+///
+/// The newest records come first, and no more are read than tell of each path of a host that is switched on.
+pub fn last_seen(path: &Path, hosts: &[Host]) -> AllLastSeen {
+    let paths = |host: &Host| -> Vec<_> {
+        host.paths.iter().map(|job| (host.name.to_string(), job.path.clone())).collect()
+    };
+    let mut missing: HashSet<_> = hosts.iter().filter(|host| host.enabled).flat_map(paths).collect();
+    let mut settled = HashSet::new();
+    let mut seen = AllLastSeen::new();
+    // To open a pipe would wait for its writer.
+    let Some(file) = path.is_file().then(|| File::open(path).ok()).flatten() else { return seen };
+    // What was read before an error is known.
+    let _ = backwards::lines(&file, LOOK_BACK_BYTES, |line| {
+        if let Ok(Record { body: Body::PathFinished(finished), .. }) = Record::decode(line) {
+            let place = (finished.host, finished.path);
+            if !settled.contains(&place) {
+                let seen = seen.entry(place.clone()).or_default();
+                if take_older(seen, finished.status, finished.reason, finished.stats.as_ref()) {
+                    missing.remove(&place);
+                    settled.insert(place);
+                }
+            }
         }
+        if missing.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
-    counts
+    seen
 }
 
 /// What earlier runs have left in the log.
@@ -184,22 +205,28 @@ fn each_record(path: &Path, mut found: impl FnMut(Record)) {
     }
 }
 
+/// Takes in a record that is older than those before; tells whether nothing older matters.
+///
 /// Only a source that is in the backup counts: what a failed try has listed may be a part of it.
-fn take(seen: &mut LastSeen, status: Status, reason: Reason, figures: Option<&TransferStats>) {
+fn take_older(seen: &mut LastSeen, status: Status, reason: Reason, figures: Option<&TransferStats>) -> bool {
     match (status, figures) {
         (Status::Success | Status::Warning, Some(figures)) => {
-            *seen = LastSeen { files: figures.files, stopped: false };
+            seen.files = figures.files;
+            return true;
         }
         // Its figures say that rsync ran and was stopped; without them nothing was deleted.
         (_, Some(_)) if matches!(reason, Reason::MaxDelete | Reason::EmptySource) => seen.stopped = true,
         _ => {}
     }
+    false
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
 
+    use backup_common::config::Config;
+    use backup_common::error_kind::ErrorCounts;
     use backup_common::record::RunRefused;
 
     use super::*;
@@ -235,12 +262,43 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).expect("read"), record().encode());
     }
 
+    const TWO: &str =
+        "hosts: {a: {paths: [{path: /x}, {path: /y}]}, b: {enabled: false, paths: [{path: /x}]}}";
+
+    /// The end of a path as a line of the log.
+    fn ended(host: &str, path: &str, status: Status, reason: Reason, files: Option<u64>) -> String {
+        let finished = PathFinished {
+            host: host.to_owned(),
+            path: path.to_owned(),
+            dest: String::new(),
+            status,
+            reason,
+            exit_code: None,
+            signal: None,
+            attempts: 1,
+            started: Timestamp::UNIX_EPOCH,
+            duration_seconds: 0.0,
+            stats: files.map(|files| TransferStats { files, ..TransferStats::default() }),
+            error_count: 0,
+            warning_count: 0,
+            errors: ErrorCounts::new(),
+            messages: Vec::new(),
+        };
+        Record { body: Body::PathFinished(Box::new(finished)), ..record() }.encode()
+    }
+
+    fn seen_in(log: &str) -> AllLastSeen {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        fs::write(file.path(), log).expect("written");
+        last_seen(file.path(), &Config::parse(TWO).expect("is right").config.hosts)
+    }
+
     #[test]
     fn a_failed_try_does_not_change_what_was_seen_but_its_stop() {
-        let stats = |files| TransferStats { files, ..TransferStats::default() };
-        let mut seen = LastSeen::default();
+        let mut log = String::new();
         let mut step = |status, reason, files: Option<u64>| {
-            take(&mut seen, status, reason, files.map(stats).as_ref());
+            log.push_str(&ended("a", "/x", status, reason, files));
+            let seen = seen_in(&log)[&("a".to_owned(), "/x".to_owned())];
             (seen.files, seen.stopped)
         };
         assert_eq!(step(Status::Success, Reason::Ok, Some(300)), (300, false));
@@ -254,6 +312,20 @@ mod tests {
             (1, false),
             "accepted, or emptied without delete"
         );
+    }
+
+    #[test]
+    fn each_path_is_looked_for_as_far_back_as_it_takes() {
+        let mut log = ended("a", "/y", Status::Success, Reason::Ok, Some(7));
+        for files in 0..2000 {
+            log.push_str(&ended("a", "/x", Status::Success, Reason::Ok, Some(files)));
+        }
+        let seen = seen_in(&log);
+        let files = |path: &str| seen[&("a".to_owned(), path.to_owned())].files;
+        assert_eq!((files("/x"), files("/y")), (1999, 7));
+        log.push_str(&ended("a", "/y", Status::Success, Reason::Ok, Some(8)));
+        log.push_str("torn");
+        assert_eq!(seen_in(&log)[&("a".to_owned(), "/y".to_owned())].files, 8);
     }
 
     #[test]

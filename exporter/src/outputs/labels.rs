@@ -11,7 +11,9 @@ const VALUE_BYTES: usize = 4096;
 ///
 /// prometheus-client escapes quote, backslash and newline, and lets ESC, NUL and CR pass.
 pub fn value(text: &str) -> Cow<'_, str> {
-    if text.len() <= VALUE_BYTES && !text.chars().any(text::is_unsafe) {
+    // Nearly all are plain, and bytes are looked at many at a time.
+    let is_plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    if text.len() <= VALUE_BYTES && (is_plain || !text.chars().any(text::is_unsafe)) {
         Cow::Borrowed(text)
     } else {
         Cow::Owned(text::clean(text, VALUE_BYTES))

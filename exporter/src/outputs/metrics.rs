@@ -3,12 +3,13 @@
 //! Series are made anew from one `Arc<State>` for each text. There is no registry that lives on and
 //! no `Family`, so nothing has to be removed when a host leaves, and the order is always the same.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeLabel, EncodeLabelSet, LabelSetEncoder, MetricEncoder, NoLabelSet, text,
+};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
@@ -18,12 +19,17 @@ use crate::state::State;
 
 /// The whole exposition in `OpenMetrics` 1.0.0, with its `# EOF`.
 pub fn openmetrics(state: Arc<State>) -> String {
-    let mut registry = Registry::default();
-    registry.register_collector(Box::new(Exposition(state)));
     let mut out = String::new();
     // Writing into a String has no way to fail.
-    text::encode(&mut out, &registry).unwrap_or_default();
+    write_openmetrics(state, &mut out).unwrap_or_default();
     out
+}
+
+/// Writes the same in many small pieces.
+pub fn write_openmetrics(state: Arc<State>, out: &mut impl fmt::Write) -> fmt::Result {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Exposition(state)));
+    text::encode(out, &registry)
 }
 
 #[derive(Debug)]
@@ -31,40 +37,15 @@ struct Exposition(Arc<State>);
 
 impl Collector for Exposition {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        for metric in catalogue::all() {
-            let series = series(metric, &self.0);
-            if series.is_empty() {
-                continue;
-            }
-            let unit = metric.unit.map(|unit| Unit::Other(unit.to_owned()));
-            let kind = match metric.kind {
-                Kind::Gauge => MetricType::Gauge,
-                Kind::Counter => MetricType::Counter,
-                Kind::Info => MetricType::Info,
-            };
-            let mut family = encoder.encode_descriptor(metric.stem(), metric.help, unit.as_ref(), kind)?;
-            for Series { labels, number } in &series {
-                match metric.kind {
-                    Kind::Info => family.encode_info(labels)?,
-                    // An empty label set would be written as a pair of braces.
-                    _ if labels.is_empty() => sample(&mut family, metric.kind, *number)?,
-                    _ => sample(&mut family.encode_family(labels)?, metric.kind, *number)?,
-                }
-            }
-        }
-        Ok(())
+        catalogue::all().try_for_each(|metric| series(metric, &self.0, &mut encoder))
     }
 }
 
-/// One value with its labels.
-struct Series<'a> {
-    labels: Vec<(&'static str, Cow<'a, str>)>,
-    number: Number,
-}
-
-/// The series of a metric, in the order of hosts, paths and closed lists.
-fn series<'a>(metric: &Metric, state: &'a State) -> Vec<Series<'a>> {
-    let mut found = Found { names: metric.labels, series: Vec::new() };
+/// Writes the series of a metric, in the order of hosts, paths and closed lists.
+fn series(metric: &Metric, state: &State, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let unit = metric.unit.map(|unit| Unit::Other(unit.to_owned()));
+    let mut found =
+        Found { metric, unit: unit.as_ref(), encoder: Some(encoder), family: None, result: Ok(()) };
     let hosts = || state.hosts();
     let paths =
         || hosts().flat_map(|(name, host)| host.paths().map(move |(path, value)| ([name, path], value)));
@@ -91,25 +72,75 @@ fn series<'a>(metric: &Metric, state: &'a State) -> Vec<Series<'a>> {
         Values::PushBy(values) => found.add_labelled(&[], state.push().map(values).unwrap_or_default()),
         Values::Constant(text) => found.add(&[text], Some(true.into())),
     }
-    found.series
+    found.result
 }
 
-struct Found<'a> {
+/// Writes series as they are found; a family is described before its first one, and without any it is left out.
+struct Found<'a, 'b> {
+    metric: &'a Metric,
+    unit: Option<&'a Unit>,
+    /// Until the family is described.
+    encoder: Option<&'a mut DescriptorEncoder<'b>>,
+    family: Option<MetricEncoder<'a>>,
+    result: fmt::Result,
+}
+
+/// Labels as a series has them.
+#[derive(Debug)]
+struct Labels<'a> {
     names: &'static [&'static str],
-    series: Vec<Series<'a>>,
+    values: &'a [&'a str],
 }
 
-impl<'a> Found<'a> {
-    fn add(&mut self, values: &[&'a str], number: Option<Number>) {
-        let Some(number) = number else { return };
-        let values = values.iter().map(|value| labels::value(value));
-        self.series.push(Series { labels: self.names.iter().copied().zip(values).collect(), number });
+impl EncodeLabelSet for Labels<'_> {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        self.names
+            .iter()
+            .zip(self.values)
+            .try_for_each(|(name, value)| (*name, labels::value(value)).encode(encoder.encode_label()))
+    }
+}
+
+impl<'a> Found<'a, '_> {
+    fn add(&mut self, values: &[&str], number: Option<Number>) {
+        if let (Ok(()), Some(number)) = (self.result, number) {
+            self.result = self.write(values, number);
+        }
     }
 
-    fn add_labelled(&mut self, values: &[&'a str], numbers: Labelled) {
+    fn add_labelled(&mut self, values: &[&str], numbers: Labelled) {
+        let mut all = Vec::with_capacity(values.len() + 1);
+        all.extend_from_slice(values);
         for (label, number) in numbers {
-            self.add(&[values, &[label]].concat(), Some(number));
+            all.push(label);
+            self.add(&all, Some(number));
+            all.pop();
         }
+    }
+
+    fn write(&mut self, values: &[&str], number: Number) -> fmt::Result {
+        let kind = self.metric.kind;
+        let labels = Labels { names: self.metric.labels, values };
+        let family = self.described()?;
+        match kind {
+            Kind::Info => family.encode_info(&labels),
+            // An empty label set would be written as a pair of braces.
+            _ if values.is_empty() => sample(family, kind, number),
+            _ => sample(&mut family.encode_family(&labels)?, kind, number),
+        }
+    }
+
+    fn described(&mut self) -> Result<&mut MetricEncoder<'a>, fmt::Error> {
+        if let Some(encoder) = self.encoder.take() {
+            let kind = match self.metric.kind {
+                Kind::Gauge => MetricType::Gauge,
+                Kind::Counter => MetricType::Counter,
+                Kind::Info => MetricType::Info,
+            };
+            let Metric { help, .. } = self.metric;
+            self.family = Some(encoder.encode_descriptor(self.metric.stem(), help, self.unit, kind)?);
+        }
+        self.family.as_mut().ok_or(fmt::Error)
     }
 }
 

@@ -1,5 +1,6 @@
 //! A published state with its texts, each rendered at most once.
 
+use std::fmt;
 use std::io::Write;
 use std::sync::{Arc, OnceLock};
 
@@ -7,7 +8,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use hyper::body::Bytes;
 
-use super::{metrics, text_format};
+use super::metrics;
+use super::text_format::TextFormat;
 use crate::state::State;
 
 /// One version of the state, and what scrapes of it are answered with.
@@ -55,38 +57,93 @@ impl Scrape {
 
     /// The exposition; sharing it copies nothing.
     pub fn body(&self, format: Format) -> Bytes {
-        match format {
-            Format::OpenMetrics => self
-                .openmetrics
-                .get_or_init(|| Bytes::from(metrics::openmetrics(Arc::clone(&self.state))))
-                .clone(),
-            Format::Text => self
-                .text
-                .get_or_init(|| {
-                    let openmetrics = self.body(Format::OpenMetrics);
-                    let derived = text_format::from_openmetrics(&String::from_utf8_lossy(&openmetrics));
-                    Bytes::from(derived)
-                })
-                .clone(),
-        }
+        let make = || {
+            let mut out = String::new();
+            self.write(format, &mut out);
+            // It has grown by doubling, and stays until the state changes.
+            out.shrink_to_fit();
+            Bytes::from(out)
+        };
+        self.plain(format).get_or_init(make).clone()
     }
 
-    /// The same, compressed.
+    /// The same, compressed as it is made: the whole text is never in the memory for it.
     pub fn gzip(&self, format: Format) -> Bytes {
         let cached = match format {
             Format::OpenMetrics => &self.openmetrics_gzip,
             Format::Text => &self.text_gzip,
         };
-        cached.get_or_init(|| compress(&self.body(format))).clone()
+        let make = || {
+            let mut gzip = Gzip::default();
+            match self.plain(format).get() {
+                Some(text) => gzip.compress(text),
+                None => self.write(format, &mut gzip),
+            }
+            gzip.finish()
+        };
+        cached.get_or_init(make).clone()
+    }
+
+    fn plain(&self, format: Format) -> &OnceLock<Bytes> {
+        match format {
+            Format::OpenMetrics => &self.openmetrics,
+            Format::Text => &self.text,
+        }
+    }
+
+    fn write(&self, format: Format, out: &mut impl fmt::Write) {
+        let state = Arc::clone(&self.state);
+        // Writing into the memory has no way to fail.
+        let _ = match format {
+            Format::OpenMetrics => metrics::write_openmetrics(state, out),
+            Format::Text => metrics::write_openmetrics(state, &mut TextFormat::new(out)),
+        };
     }
 }
 
-/// The text repeats itself so much that the fastest level makes it a tenth already.
-fn compress(text: &[u8]) -> Bytes {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(text.len() / 8), Compression::fast());
-    // Writing into a Vec has no way to fail.
-    let _ = encoder.write_all(text);
-    Bytes::from(encoder.finish().unwrap_or_default())
+/// Compresses pieces of text, many at a time: each call of the encoder costs more than a small piece.
+struct Gzip {
+    encoder: GzEncoder<Vec<u8>>,
+    pieces: String,
+}
+
+/// Bytes that are compressed at a time.
+const CHUNK: usize = 64 * 1024;
+
+impl Default for Gzip {
+    /// The text repeats itself so much that the fastest level makes it a tenth already.
+    fn default() -> Self {
+        let pieces = String::with_capacity(CHUNK + CHUNK / 8);
+        Self { encoder: GzEncoder::new(Vec::new(), Compression::fast()), pieces }
+    }
+}
+
+impl Gzip {
+    fn compress(&mut self, text: &[u8]) {
+        // Writing into a Vec has no way to fail.
+        let _ = self.encoder.write_all(text);
+    }
+
+    fn finish(mut self) -> Bytes {
+        let pieces = std::mem::take(&mut self.pieces);
+        self.compress(pieces.as_bytes());
+        let mut compressed = self.encoder.finish().unwrap_or_default();
+        compressed.shrink_to_fit();
+        Bytes::from(compressed)
+    }
+}
+
+impl fmt::Write for Gzip {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.pieces.push_str(text);
+        if self.pieces.len() >= CHUNK {
+            let pieces = std::mem::take(&mut self.pieces);
+            self.compress(pieces.as_bytes());
+            self.pieces = pieces;
+            self.pieces.clear();
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -99,8 +156,14 @@ mod tests {
 
     #[test]
     fn each_text_is_made_once_for_a_version_of_the_state() {
-        let scrape = Scrape::new(State::default());
-        for format in [Format::OpenMetrics, Format::Text] {
+        for (format, gzip_first) in [Format::OpenMetrics, Format::Text]
+            .into_iter()
+            .flat_map(|format| [(format, false), (format, true)])
+        {
+            let scrape = Scrape::new(State::default());
+            if gzip_first {
+                scrape.gzip(format);
+            }
             let (body, gzip) = (scrape.body(format), scrape.gzip(format));
             assert_eq!(scrape.body(format).as_ptr(), body.as_ptr(), "{format:?}");
             assert_eq!(scrape.gzip(format).as_ptr(), gzip.as_ptr(), "{format:?}");

@@ -6,27 +6,53 @@
 //! gauge and `unknown` is `untyped`.
 //! <https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>
 
-/// The same exposition in text format 0.0.4.
+use std::fmt::{self, Write};
+
+/// Takes `OpenMetrics` text in pieces and writes it to `out` in text format 0.0.4, line by line.
 ///
 /// Covers what the catalogue can hold: gauges, counters and information without exemplars.
-pub fn from_openmetrics(openmetrics: &str) -> String {
-    let mut out = String::with_capacity(openmetrics.len());
-    // HELP stands before TYPE, and its name depends on the type.
-    let mut help = None;
-    for line in openmetrics.lines() {
-        if let Some(described) = line.strip_prefix("# HELP ") {
-            help = Some(described);
-        } else if let Some(typed) = line.strip_prefix("# TYPE ") {
-            family(&mut out, help.take(), typed);
-        } else if !line.starts_with('#') {
-            out.push_str(line);
-            out.push('\n');
-        }
-    }
-    out
+#[derive(Debug)]
+pub struct TextFormat<'a, W> {
+    out: &'a mut W,
+    line: String,
+    /// HELP stands before TYPE, and its name depends on the type.
+    help: Option<String>,
 }
 
-fn family(out: &mut String, help: Option<&str>, typed: &str) {
+impl<'a, W: Write> TextFormat<'a, W> {
+    /// Nothing has come yet.
+    pub fn new(out: &'a mut W) -> Self {
+        Self { out, line: String::new(), help: None }
+    }
+
+    fn end_line(&mut self) -> fmt::Result {
+        if !self.line.starts_with('#') {
+            self.line.push('\n');
+            self.out.write_str(&self.line)?;
+        } else if let Some(described) = self.line.strip_prefix("# HELP ") {
+            self.help = Some(described.to_owned());
+        } else if let Some(typed) = self.line.strip_prefix("# TYPE ") {
+            family(self.out, self.help.take().as_deref(), typed)?;
+        }
+        self.line.clear();
+        Ok(())
+    }
+}
+
+impl<W: Write> Write for TextFormat<'_, W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        // Only the ends of lines come with a newline, alone as a rule.
+        let mut pieces = text.split('\n');
+        self.line.push_str(pieces.next().unwrap_or_default());
+        pieces.try_for_each(|piece| {
+            self.end_line()?;
+            self.line.push_str(piece);
+            Ok(())
+        })
+    }
+}
+
+fn family(out: &mut impl Write, help: Option<&str>, typed: &str) -> fmt::Result {
     let (name, kind) = typed.split_once(' ').unwrap_or((typed, "unknown"));
     let (suffix, kind) = match kind {
         "counter" => ("_total", "counter"),
@@ -35,9 +61,9 @@ fn family(out: &mut String, help: Option<&str>, typed: &str) {
         same => ("", same),
     };
     if let Some((_, text)) = help.and_then(|help| help.split_once(' ')) {
-        out.extend(["# HELP ", name, suffix, " ", text, "\n"]);
+        writeln!(out, "# HELP {name}{suffix} {text}")?;
     }
-    out.extend(["# TYPE ", name, suffix, " ", kind, "\n"]);
+    writeln!(out, "# TYPE {name}{suffix} {kind}")
 }
 
 #[cfg(test)]
@@ -45,6 +71,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn from_openmetrics(openmetrics: &str) -> String {
+        let mut out = String::new();
+        TextFormat::new(&mut out).write_str(openmetrics).unwrap();
+        out
+    }
 
     #[test]
     fn families_are_named_as_their_samples() {
@@ -55,6 +87,10 @@ mod tests {
              # HELP b_total Count of b\n# TYPE b_total counter\nb_total{x=\"# EOF\"} 2\n\
              # TYPE c_info gauge\nc_info{v=\"1\"} 1\n# TYPE d untyped\nd 1\n";
         assert_eq!(from_openmetrics(openmetrics), text);
+        let mut in_pieces = String::new();
+        let mut format = TextFormat::new(&mut in_pieces);
+        openmetrics.chars().for_each(|piece| format.write_char(piece).unwrap());
+        assert_eq!(in_pieces, text);
     }
 
     proptest! {

@@ -1,0 +1,124 @@
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use backup_common::record::Record;
+use backup_testkit::influxdb::InfluxDb;
+use backup_testkit::{process, wait};
+
+use super::Row;
+use crate::exporter::Exporter;
+use crate::results::Section;
+use crate::{Bench, data, measure, web};
+
+pub const ROW: Row = Row {
+    name: "influx",
+    title: "a backlog for InfluxDB",
+    about: "100,000 points wait in the outbox while InfluxDB 1.6 is away; then the exporter is started with InfluxDB there. Counted are the points that are taken \
+            after the exporter has read its log. `influx -import` imports the same points, exported by `influx_inspect` from what the exporter wrote, into an empty \
+            database on the same server.",
+    measure,
+};
+
+const DATABASE: &str = "backup_metrics";
+const HOSTS: usize = 10;
+const PATHS: usize = 10;
+
+fn measure(bench: &Bench, section: &mut Section) {
+    let wanted = bench.scaled(100_000);
+    // A run leaves one point for itself, one for each host and one for each path.
+    let runs = wanted.div_ceil(1 + HOSTS + HOSTS * PATHS);
+    for _ in 0..bench.rounds {
+        let folder = bench.folder();
+        data::config::write(folder.path(), "", &data::config::fleet(HOSTS, PATHS));
+        let log = folder.path().join("stats.log");
+        for run in 0..runs {
+            data::log::append_run(&log, HOSTS, PATHS, run.try_into().unwrap());
+        }
+        let mut influxdb = InfluxDb::prepare(folder.path(), "");
+        let text =
+            format!("influxdb:\n  host: 127.0.0.1\n  port: {}\n  database: {DATABASE}\n", influxdb.port);
+        fs::write(folder.path().join("influxdb-config.yaml"), text).unwrap();
+        fill_outbox(bench, folder.path(), &log);
+
+        influxdb.resume();
+        influxdb.query("", &format!("CREATE DATABASE {DATABASE}"));
+        let exporter = Exporter::start(bench, folder.path(), &[]);
+        let before = sent(&exporter);
+        let (seconds, points) = measure::seconds(|| until_drained(&exporter));
+        assert!(points > before, "everything was sent before the exporter was ready; take more points");
+        section.add("drain", "exporter", "rate", "points/s", (points - before) / seconds);
+        section.add("drain", "exporter", "points", "", points - before);
+        drop(exporter);
+        section.add("drain", "influx -import", "rate", "points/s", import(&influxdb, folder.path()));
+    }
+    section.at_least(
+        "rate beside influx -import",
+        section.ratio("drain", "rate", "exporter", "influx -import"),
+        "×",
+        0.8,
+    );
+    section.at_least("points in a second", section.median("drain", "exporter", "rate"), "points/s", 10_000.0);
+}
+
+/// Lets the exporter read the log while nobody takes its points.
+fn fill_outbox(bench: &Bench, folder: &Path, log: &Path) {
+    let text = fs::read_to_string(log).unwrap();
+    let last = Record::decode(text.lines().next_back().unwrap().as_bytes()).unwrap().time.to_string();
+    let exporter = Exporter::start(bench, folder, &[]);
+    wait::until("all points to be in the outbox", || {
+        let mark = fs::read_to_string(folder.join("state/outbox/last-record")).ok()?;
+        mark.starts_with(&last).then_some(())
+    });
+    drop(exporter);
+}
+
+fn value(exporter: &Exporter, name: &str) -> f64 {
+    let text = String::from_utf8(web::get(&exporter.address, "/metrics", "").body).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.and_then(|number| number.parse().ok()).unwrap_or(0.0)
+}
+
+fn sent(exporter: &Exporter) -> f64 {
+    value(exporter, "backup_exporter_push_points_total")
+}
+
+/// Waits until nothing waits any more; how many points were sent by then.
+fn until_drained(exporter: &Exporter) -> f64 {
+    wait::until("an empty outbox", || {
+        std::thread::sleep(Duration::from_millis(20));
+        (sent(exporter) > 0.0 && value(exporter, "backup_exporter_outbox_bytes") < 1.0).then_some(())
+    });
+    sent(exporter)
+}
+
+/// Points in a second that `influx -import` brings into an empty database.
+fn import(influxdb: &InfluxDb, folder: &Path) -> f64 {
+    let file = folder.join("points");
+    let home = folder.join("influxdb");
+    let mut inspect = Command::new("influx_inspect");
+    inspect.args(["export", "-database", DATABASE, "-out"]).arg(&file);
+    inspect.arg("-datadir").arg(home.join("data")).arg("-waldir").arg(home.join("wal"));
+    let exported = process::run(&mut inspect);
+    assert_eq!(exported.code, 0, "{}", exported.stderr);
+    let text = fs::read_to_string(&file).unwrap().replace(DATABASE, "imported");
+    fs::write(&file, &text).unwrap();
+    let mut influx = Command::new("influx");
+    influx.args([
+        "-host",
+        "127.0.0.1",
+        "-port",
+        &influxdb.port.to_string(),
+        "-import",
+        "-precision",
+        "ns",
+        "-path",
+    ]);
+    let usage = measure::run(influx.arg(&file).stderr(std::process::Stdio::null()), &[0]);
+    let points: u64 = ["backup_path", "backup_host", "backup_run"]
+        .into_iter()
+        .map(|measurement| influxdb.count("imported", measurement, "status_numeric"))
+        .sum();
+    points as f64 / usage.wall
+}

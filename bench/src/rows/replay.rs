@@ -1,0 +1,76 @@
+use std::fs;
+use std::hint::black_box;
+use std::process::Command;
+
+use backup_common::record::Record;
+use backup_exporter::event::{Event, Input, Listing};
+use backup_exporter::state::State;
+
+use super::Row;
+use crate::exporter::Exporter;
+use crate::results::Section;
+use crate::{Bench, data, measure};
+
+const HOSTS: usize = 10;
+const PATHS: usize = 10;
+
+pub const ROW: Row = Row {
+    name: "replay",
+    title: "replay of the stats log",
+    about: "A log of 1,000,000 records (hourly runs over 10 hosts with 10 paths each) is read at the start of the exporter. \
+            `exporter` is the program from its start until it is ready; `decode and apply` is the same work without reading \
+            and handing over; `jq` takes three fields out of the records that end a path: \
+            `jq -c 'select(.type==\"path_finished\") | [.host,.path,.status]'`.",
+    measure,
+};
+
+fn measure(bench: &Bench, section: &mut Section) {
+    let folder = bench.folder();
+    data::config::write(folder.path(), "", &data::config::fleet(HOSTS, PATHS));
+    let log = folder.path().join("stats.log");
+    let full = bench.scaled(1_000_000);
+    for part in [full / 4, full] {
+        fs::write(&log, "").unwrap();
+        let runs = part.div_ceil(data::log::records_of_run(HOSTS, PATHS));
+        for run in 0..runs {
+            data::log::append_run(&log, HOSTS, PATHS, run.try_into().unwrap());
+        }
+        let records = (runs * data::log::records_of_run(HOSTS, PATHS)) as f64;
+        let case = format!("{records} records, {} MiB", fs::metadata(&log).unwrap().len() >> 20);
+        for _ in 0..bench.rounds {
+            let exporter = Exporter::start(bench, folder.path(), &[]);
+            section.add(&case, "exporter", "rate", "records/s", records / exporter.ready_after);
+            section.add(&case, "exporter", "memory", "MiB", measure::memory(exporter.id(), "VmRSS"));
+            drop(exporter);
+            let (seconds, ()) = measure::seconds(|| decode_and_apply(&fs::read(&log).unwrap()));
+            section.add(&case, "decode and apply", "rate", "records/s", records / seconds);
+            let filter = "select(.type==\"path_finished\") | [.host,.path,.status]";
+            let usage = measure::run(Command::new("jq").args(["-c", filter]).arg(&log), &[0]);
+            section.add(&case, "jq", "rate", "records/s", records / usage.wall);
+        }
+        if part == full {
+            section.at_least(
+                "records read in a second",
+                section.median(&case, "exporter", "rate"),
+                "records/s",
+                300_000.0,
+            );
+            section.at_least(
+                "times as fast as jq",
+                section.ratio(&case, "rate", "exporter", "jq"),
+                "×",
+                10.0,
+            );
+        }
+    }
+}
+
+fn decode_and_apply(log: &[u8]) {
+    let mut state = State::default();
+    let paths = || (0..PATHS).map(data::path).collect();
+    state.apply(Event::Configured(Listing((0..HOSTS).map(|host| (data::host(host), paths())).collect())));
+    for line in log.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        state.apply(Event::Recorded(Input::Stats, Record::decode(line).unwrap()));
+    }
+    black_box(state);
+}
