@@ -27,7 +27,7 @@ pub use host::Host;
 pub use notices::{History, Notice, Point, REMEMBERED};
 pub use path::{Outcome, Path};
 pub use phase::Phase;
-pub use run::Run;
+pub use run::{Run, death};
 pub use schedule::Expected;
 pub use sessions::{LINES, SESSIONS, SESSIONS_WITH_LINES, Session};
 use sessions::{Sessions, Waiting};

@@ -85,11 +85,17 @@ pub fn judge(state: &State, now: Timestamp, max_age: f64) -> Verdict {
     Verdict { level, headline: headline(state, level, &findings), findings }
 }
 
-/// When a run should have started, unless one is late already: the last start and the interval.
+/// How late the next run is, if it is.
 pub fn overdue_seconds(state: &State, now: Timestamp) -> Option<f64> {
     let (_, interval) = state.expected().interval()?;
     let since = seconds_between(state.run().last_start?, now);
-    (since > LATE * interval.as_secs_f64() + GRACE).then_some(since - interval.as_secs_f64())
+    let interval = interval.as_secs_f64();
+    (since > late_after(interval)).then_some(since - interval)
+}
+
+/// Seconds after the last start at which the next one is late.
+pub fn late_after(interval: f64) -> f64 {
+    LATE * interval + GRACE
 }
 
 fn of_runs(state: &State, now: Timestamp) -> Vec<Finding> {
