@@ -87,7 +87,7 @@ fn one(run: &Run, title: &str, interval: Option<Duration>, view: &View<'_>) -> S
     if let Some(reason) = run.reason.filter(|_| run.ending != Ending::Running) {
         out += &format!(" ({reason})");
     }
-    out += "\n";
+    let mut out = view.style.wrapped("", "  ", &out);
     let by = match run.trigger {
         Some(Trigger::Timer) => ", by the timer",
         Some(Trigger::Service) => ", by systemd",
@@ -198,9 +198,9 @@ fn paths(run: &Run, view: &View<'_>) -> String {
         let end = path.finished.as_deref();
         let stats = end.and_then(|end| end.stats);
         let counted = stats.filter(|_| !path.without_counts);
-        let state = path.status().map_or("running", backup_common::status::Status::name);
+        let word = path.status().map_or("running", backup_common::status::Status::name);
         let cells = [
-            state.to_owned(),
+            word.to_owned(),
             name(host),
             name(path_name),
             or_dash(path.reason().map(|reason| reason.name().to_owned())),

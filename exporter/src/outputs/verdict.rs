@@ -140,20 +140,20 @@ fn of_path(
     };
     let age = path.last_success.map(|time| seconds_between(time, now));
     let limit = interval.map(|interval| max_age * interval.as_secs_f64());
-    let stale = match (age, limit) {
+    let too_old = match (age, limit) {
         (Some(age), Some(limit)) if age > limit => Some(age),
         _ => None,
     };
     let aged = |age: f64| format!("Its newest good copy is {} old.", units::duration(age));
     let level = match last.status {
         Status::Failed => Level::Critical,
-        Status::Warning | Status::Skipped if stale.is_some() => Level::Warning,
         Status::Warning => Level::Warning,
-        Status::Success if stale.is_some() => Level::Critical,
+        Status::Skipped if too_old.is_some() => Level::Warning,
+        Status::Success if too_old.is_some() => Level::Critical,
         Status::Skipped | Status::Success => return None,
     };
     let cause = if last.status == Status::Success { "" } else { last.reason.cause() };
-    let text = [cause.to_owned(), stale.map(aged).unwrap_or_default()];
+    let text = [cause.to_owned(), too_old.map(aged).unwrap_or_default()];
     let text = text.iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join(" ");
     Some((level, (last.reason != Reason::Ok).then_some(last.reason), text))
 }
