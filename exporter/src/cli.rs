@@ -93,7 +93,7 @@ pub struct Cli {
 }
 
 /// Where systemd's `StateDirectory=backup-exporter` is.
-const DEFAULT_STATE: &str = "/var/lib/backup-exporter";
+pub(crate) const DEFAULT_STATE: &str = "/var/lib/backup-exporter";
 
 /// The range that the Prometheus project allocates, 9100 to 9999, is full; this port is above it and
 /// below the kernel's ephemeral ports.
@@ -117,7 +117,7 @@ impl Cli {
 }
 
 /// A name as systemd.unit(5) has it; `.service` is added where no type is given, as systemctl(1) does.
-fn unit(name: &str) -> Result<String, String> {
+pub(crate) fn unit(name: &str) -> Result<String, String> {
     let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '-' | '_' | '.' | '\\' | '@');
     if name.is_empty() || name.len() > 255 || !name.chars().all(safe) || name.starts_with('-') {
         return Err("a unit's name has letters, digits and : - _ . \\ @ only".to_owned());
@@ -126,7 +126,7 @@ fn unit(name: &str) -> Result<String, String> {
 }
 
 /// A number of seconds, or one with a unit.
-fn time(text: &str) -> Result<Duration, String> {
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = match &text[digits.len()..] {
         "" | "s" => 1,

@@ -6,6 +6,7 @@ mod influxql;
 mod query;
 pub mod samples;
 mod send;
+mod sizes;
 mod table;
 mod v2;
 
@@ -37,9 +38,9 @@ pub enum CommandError {
     /// The server did not do what it was asked.
     #[error("cannot {0}: {1}")]
     Server(&'static str, String),
-    /// Sizes are measured by another part.
-    #[error("cannot measure the stored sizes: this version can not do that; the rest was sent")]
-    NoSizes,
+    /// Some directories have no figure.
+    #[error("cannot measure the stored size of {0}; the rest was sent")]
+    Sizes(String),
     /// The system refuses a thread.
     #[error("cannot start")]
     System(#[from] std::io::Error),

@@ -20,6 +20,7 @@
 pub mod catalogue;
 pub mod cli;
 pub mod event;
+pub mod history;
 pub mod http;
 pub mod influx_command;
 pub mod inputs;
@@ -27,6 +28,7 @@ pub mod log;
 pub mod metrics_cli;
 pub mod notify;
 pub mod outputs;
+pub mod progress;
 pub mod push;
 pub mod schedule;
 pub mod serve;

@@ -27,7 +27,7 @@ pub use host::Host;
 pub use notices::{History, Notice, Point, REMEMBERED};
 pub use path::{Outcome, Path};
 pub use phase::Phase;
-pub use run::Run;
+pub use run::{Run, death};
 pub use schedule::Expected;
 pub use sessions::{LINES, SESSIONS, SESSIONS_WITH_LINES, Session};
 use sessions::{Sessions, Waiting};
@@ -243,7 +243,7 @@ impl State {
         } else if self.run.is_running(id) {
             self.abandon(None);
         } else {
-            let reason = run::death(&end);
+            let reason = death(&end);
             self.run.refine(&end);
             for host in self.hosts.values_mut().filter(|host| host.died_in(id)) {
                 Arc::make_mut(host).refine(id, reason);
@@ -304,7 +304,7 @@ impl State {
         let run_id = self.run.id().cloned();
         let end = run_id.as_ref().and_then(|id| self.sessions.end_of(id)).cloned();
         self.run.abandon(end.as_deref());
-        let reason = known.unwrap_or_else(|| end.as_deref().map_or(Reason::Died, run::death));
+        let reason = known.unwrap_or_else(|| end.as_deref().map_or(Reason::Died, death));
         let in_run = if known.is_some() { None } else { run_id };
         for host in self.hosts.values_mut().filter(|host| host.is_running()) {
             Arc::make_mut(host).abandon(reason, in_run.as_ref());

@@ -1,4 +1,4 @@
-//! `--send-influxdb`: the last outcome of everything, now.
+//! `--send-influxdb`: the last outcome of everything, now; `--send-influxdb-wait` with the sizes before.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,6 +8,7 @@ use std::thread;
 use backup_common::record::{Body, Record};
 use tokio::sync::mpsc;
 
+use super::sizes::{self, Measured};
 use super::{CommandError, influx_config, stats_file};
 use crate::event::{Event, Input};
 use crate::inputs;
@@ -31,13 +32,17 @@ pub async fn run(cli: &Cli) -> Result<ExitCode, CommandError> {
         .filter(|record| cli.host.as_deref().is_none_or(|host| host_of(record) == Some(host)))
         .filter_map(|record| line_protocol::line(&points::of_record(record, &server)?))
         .collect();
-    let mut refused = 0;
+    // First the log is read: when it can not be, nothing is measured in vain.
+    let measured =
+        if cli.send_influxdb_wait { sizes::run(cli, &mut courier, &server).await? } else { Measured::default() };
+    let mut refused = measured.refused;
     for batch in lines.chunks(BATCH) {
         refused += send(&mut courier, batch).await?;
     }
-    let taken = backup_common::units::counted((lines.len() - refused) as u64, "point");
+    let sent = lines.len() + measured.points - refused;
+    let taken = backup_common::units::counted(sent as u64, "point");
     if cli.json {
-        println!("{}", serde_json::json!({"sent": lines.len() - refused, "refused": refused}));
+        println!("{}", serde_json::json!({"sent": sent, "refused": refused}));
     } else {
         println!("{taken} sent to InfluxDB");
     }
@@ -47,16 +52,16 @@ pub async fn run(cli: &Cli) -> Result<ExitCode, CommandError> {
             format!("InfluxDB refused {refused} of the points"),
         ));
     }
-    if cli.send_influxdb_wait {
-        // Stored sizes come in here: scan each path with a progress bar and send the line of
-        // `points::size_point` as soon as it is measured.
-        return Err(CommandError::NoSizes);
+    if !measured.failed.is_empty() {
+        let names = measured.failed.iter().map(|place| format!("{} {}", place.host, place.path));
+        let names = backup_common::text::clean(&names.collect::<Vec<_>>().join(", "), 2000);
+        return Err(CommandError::Sizes(names));
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Sends lines and says how many were refused for good.
-async fn send(courier: &mut Courier, lines: &[String]) -> Result<usize, CommandError> {
+pub async fn send(courier: &mut Courier, lines: &[String]) -> Result<usize, CommandError> {
     let mut plan = Plan::new(lines.len());
     let mut refused = 0;
     while let Some(part) = plan.next() {

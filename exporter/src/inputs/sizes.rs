@@ -137,6 +137,39 @@ pub fn run(
     }
 }
 
+/// Measures everything once, and ends.
+///
+/// It blocks, so it wants a thread of its own.
+pub fn once(options: Options, targets: Targets, store: Store, events: &mpsc::Sender<Vec<Event>>) {
+    let mut scanner = Scanner {
+        options,
+        targets,
+        store,
+        events,
+        stuck: Vec::new(),
+        beside: Beside::default(),
+        trouble: String::new(),
+        exclusive_due: None,
+    };
+    scanner.everything();
+}
+
+/// The space of the file system of a directory; none if it does not answer.
+pub fn volume(base: &Path) -> Option<Event> {
+    let base = base.to_owned();
+    let found = Beside::default().ask(QUESTION, move || rustix::fs::statvfs(&base))?.ok()?;
+    Some(Event::Sizes(SizesEvent::Volume(space(&found))))
+}
+
+fn space(found: &rustix::fs::StatVfs) -> VolumeBytes {
+    let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+    VolumeBytes {
+        size: bytes(found.f_blocks),
+        used: bytes(found.f_blocks.saturating_sub(found.f_bfree)),
+        free: bytes(found.f_bavail),
+    }
+}
+
 /// Measures directories and tells of each.
 struct Scanner<'a> {
     options: Options,
@@ -325,12 +358,7 @@ impl Scanner<'_> {
     fn volume(&mut self) {
         let base = self.targets.base.clone();
         let Some(Ok(found)) = self.beside.ask(QUESTION, move || rustix::fs::statvfs(&base)) else { return };
-        let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
-        self.send(SizesEvent::Volume(VolumeBytes {
-            size: bytes(found.f_blocks),
-            used: bytes(found.f_blocks.saturating_sub(found.f_bfree)),
-            free: bytes(found.f_bavail),
-        }));
+        self.send(SizesEvent::Volume(space(&found)));
     }
 
     /// The backup directory without links, as the list of mounts has it.

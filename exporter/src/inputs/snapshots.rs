@@ -75,6 +75,14 @@ pub fn run(
     }
 }
 
+/// Counts them once.
+///
+/// # Errors
+/// Why the directory can not be read, in words.
+pub fn once(directory: &Path) -> Result<SnapshotCounts, String> {
+    count(directory, &TimeZone::system()).map_err(|error| ErrorChain(&error).to_string())
+}
+
 /// Counts the directories that have the name of a snapshot.
 fn count(directory: &Path, local: &TimeZone) -> Result<SnapshotCounts, ReadError> {
     let error = |error| ReadError(directory.to_owned(), error);

@@ -101,6 +101,15 @@ pub fn run(timer: &Timer, search: &[PathBuf], wake: &Receiver<()>, events: &mpsc
     }
 }
 
+/// Looks once: the timer, if there is one.
+///
+/// # Errors
+/// Why it can not be known, in words.
+pub fn once(timer: &Timer, search: &[PathBuf]) -> Result<Option<Schedule>, String> {
+    let seen = look(timer, search, &mut Reader::default());
+    seen.map(|(schedule, _)| schedule).map_err(|error| ErrorChain(&error).to_string())
+}
+
 /// Why nothing is known about the timer.
 #[derive(Debug, thiserror::Error)]
 enum LookError {

@@ -9,4 +9,6 @@ pub mod influx;
 pub mod labels;
 pub mod metrics;
 pub mod scrape;
+pub mod status_json;
 pub mod text_format;
+pub mod verdict;

@@ -191,7 +191,7 @@ impl Run {
 }
 
 /// Why a run has no end of its own, by the end of its session.
-pub(super) fn death(end: &SessionEnd) -> Reason {
+pub fn death(end: &SessionEnd) -> Reason {
     match end.verdict {
         // An exit code tells nothing of the cause.
         Verdict::Ended(_, Reason::Ok | Reason::Other) | Verdict::Refused(_) | Verdict::Nothing => {

@@ -61,6 +61,15 @@ impl Scenario {
         }
     }
 
+    /// All events in the order of the command line: the journal first, then the log, which settles it.
+    pub fn events(&self) -> Vec<Event> {
+        let up = if self.entries.is_some() { vec![Event::InputUp(Input::Journal)] } else { Vec::new() };
+        let journal = session_events(self.entries.as_deref().unwrap_or_default()).into_iter().flatten();
+        let looks = [Event::CaughtUp(Input::Stats), Event::CaughtUp(Input::Stats)];
+        let given = self.given.iter().cloned().chain([Event::InputUp(Input::Stats)]).chain(up);
+        given.chain(journal).chain(self.records.clone()).chain(looks).chain(self.after.clone()).collect()
+    }
+
     /// The state when everything was read, in this order.
     pub fn state(&self, order: Order) -> State {
         let mut state = State::default();

@@ -26,6 +26,8 @@ pub struct Store {
     file: PathBuf,
     history: History,
     lines: usize,
+    /// What is measured is not written.
+    read_only: bool,
     /// What was last said about the file, so that it is said once.
     trouble: String,
 }
@@ -34,7 +36,7 @@ impl Store {
     /// Reads what was remembered; without a file, nothing was.
     pub fn open(state_directory: &Path) -> Self {
         let file = state_directory.join(FILE);
-        let mut store = Self { file, history: History::default(), lines: 0, trouble: String::new() };
+        let mut store = Self { file, history: History::default(), lines: 0, read_only: false, trouble: String::new() };
         match fs::read(&store.file) {
             Ok(text) => {
                 let (history, skipped) = History::parse(&text);
@@ -52,6 +54,12 @@ impl Store {
             Err(error) => store.complain("read", &error),
         }
         store
+    }
+
+    /// Leaves the file as it is: it belongs to the exporter.
+    pub fn read_only(mut self) -> Self {
+        self.read_only = true;
+        self
     }
 
     /// What is remembered, as events.
@@ -80,6 +88,9 @@ impl Store {
     /// Remembers a figure. What can not be written is said once; the figure is shown all the same.
     pub fn remember(&mut self, place: &Place, point: Point) {
         self.history.take(place.clone(), point);
+        if self.read_only {
+            return;
+        }
         let needed: usize = self.history.0.values().map(|series| series.points().count()).sum();
         let written = if self.lines > 2 * needed + SLACK {
             self.history.forget_before(point.time);

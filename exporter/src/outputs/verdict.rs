@@ -1,0 +1,186 @@
+//! Pure: is everything backed up? The answer in one level and one sentence, with all that speaks against it.
+//!
+//! The limits are those of the alerts in `dashboards/rules.yml`: they follow the schedule's own interval.
+
+use std::time::Duration;
+
+use backup_common::reason::Reason;
+use backup_common::status::Status;
+use backup_common::units;
+use jiff::Timestamp;
+
+use crate::event::Input;
+use crate::state::{Path, Phase, State};
+
+/// A run may come this much of an interval late, and [`GRACE`].
+const LATE: f64 = 1.1;
+/// Seconds that a run may come late whatever its interval.
+const GRACE: f64 = 600.0;
+/// Intervals that the newest good copy of a path may be old.
+pub const MAX_AGE: f64 = 2.5;
+
+/// How it stands, from best to worst; as monitoring plugins have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Everything is well.
+    Ok,
+    /// Nothing can be said.
+    Unknown,
+    /// Somebody should look at it.
+    Warning,
+    /// Something is not backed up.
+    Critical,
+}
+
+impl Level {
+    /// The word for programs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Unknown => "unknown",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// Something that speaks against it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad it is.
+    pub level: Level,
+    /// Host and path that it is about; none when it is about the runs.
+    pub place: Option<(String, String)>,
+    /// Why, if there is a reason of the closed list.
+    pub reason: Option<Reason>,
+    /// In words.
+    pub text: String,
+}
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The worst of the findings.
+    pub level: Level,
+    /// In one sentence.
+    pub headline: String,
+    /// What speaks against it, the worst first; else about the runs first, then by host and path.
+    pub findings: Vec<Finding>,
+}
+
+/// Judges what is known at a time.
+///
+/// `max_age` is how many intervals old the newest good copy of a path may be; [`MAX_AGE`] as in the alerts.
+pub fn judge(state: &State, now: Timestamp, max_age: f64) -> Verdict {
+    let mut findings = of_runs(state, now);
+    let interval = state.expected().interval().map(|(_, interval)| interval);
+    for (host, path_name, path) in paths(state) {
+        if let Some((level, reason, text)) = of_path(state, path, interval, now, max_age) {
+            let place = Some((host.to_owned(), path_name.to_owned()));
+            findings.push(Finding { level, place, reason, text });
+        }
+    }
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
+    let level = findings.first().map_or(Level::Ok, |finding| finding.level);
+    Verdict { level, headline: headline(state, level, &findings), findings }
+}
+
+/// How late the next run is, if it is.
+pub fn overdue_seconds(state: &State, now: Timestamp) -> Option<f64> {
+    let (_, interval) = state.expected().interval()?;
+    let since = seconds_between(state.run().last_start?, now);
+    let interval = interval.as_secs_f64();
+    (since > late_after(interval)).then_some(since - interval)
+}
+
+/// Seconds after the last start at which the next one is late.
+pub fn late_after(interval: f64) -> f64 {
+    LATE * interval + GRACE
+}
+
+fn of_runs(state: &State, now: Timestamp) -> Vec<Finding> {
+    let run = state.run();
+    let mut findings = Vec::new();
+    let mut found = |level, reason, text: String| findings.push(Finding { level, place: None, reason, text });
+    let log_is_read = state.inputs().any(|(input, health)| input == Input::Stats && health.up);
+    if run.phase == Phase::Never {
+        if log_is_read {
+            found(Level::Critical, None, "No run is known.".to_owned());
+        } else {
+            found(Level::Unknown, None, "The stats log can not be read, and no run is known.".to_owned());
+        }
+    }
+    if let Some(seconds) = overdue_seconds(state, now) {
+        let text = format!("A run is overdue by {}.", units::duration(seconds));
+        found(Level::Critical, None, text);
+    }
+    let is_failed = |path: &Path| path.phase() == Phase::Ended(Status::Failed);
+    if run.phase == Phase::Ended(Status::Failed) && !paths(state).any(|(_, _, path)| is_failed(path)) {
+        let cause = run.reason.map_or("", Reason::cause);
+        found(Level::Critical, run.reason, format!("The last run failed. {cause}").trim_end().to_owned());
+    }
+    if let Some(reason) = run.refused_reason.filter(|_| run.last_refused > run.last_start.max(run.last_end)) {
+        found(Level::Warning, Some(reason), format!("The last start was refused. {}", reason.cause()));
+    }
+    findings
+}
+
+type PathFinding = (Level, Option<Reason>, String);
+
+fn of_path(
+    state: &State,
+    path: &Path,
+    interval: Option<Duration>,
+    now: Timestamp,
+    max_age: f64,
+) -> Option<PathFinding> {
+    let Some(last) = &path.last else {
+        let ran = state.run().phase != Phase::Never && !path.is_running();
+        return ran.then(|| (Level::Warning, None, "It was never backed up.".to_owned()));
+    };
+    let age = path.last_success.map(|time| seconds_between(time, now));
+    let limit = interval.map(|interval| max_age * interval.as_secs_f64());
+    let too_old = match (age, limit) {
+        (Some(age), Some(limit)) if age > limit => Some(age),
+        _ => None,
+    };
+    let aged = |age: f64| format!("Its newest good copy is {} old.", units::duration(age));
+    let level = match last.status {
+        Status::Failed => Level::Critical,
+        Status::Warning => Level::Warning,
+        Status::Skipped if too_old.is_some() => Level::Warning,
+        Status::Success if too_old.is_some() => Level::Critical,
+        Status::Skipped | Status::Success => return None,
+    };
+    let cause = if last.status == Status::Success { "" } else { last.reason.cause() };
+    let text = [cause.to_owned(), too_old.map(aged).unwrap_or_default()];
+    let text = text.iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join(" ");
+    Some((level, (last.reason != Reason::Ok).then_some(last.reason), text))
+}
+
+fn headline(state: &State, level: Level, findings: &[Finding]) -> String {
+    let of = |level| findings.iter().filter(move |finding| finding.level == level);
+    let about_runs = findings.iter().find(|finding| finding.level == level && finding.place.is_none());
+    let bad = of(level).filter(|finding| finding.place.is_some()).count();
+    let all = units::counted(paths(state).count() as u64, "path");
+    let share = match level {
+        _ if bad == 0 => String::new(),
+        Level::Critical => format!("{bad} of {all} {} no good backup.", if bad == 1 { "has" } else { "have" }),
+        _ => format!("{bad} of {all} {} a look.", if bad == 1 { "needs" } else { "need" }),
+    };
+    match (level, about_runs) {
+        (Level::Ok, _) => "Everything is backed up.".to_owned(),
+        (_, Some(finding)) if share.is_empty() => finding.text.clone(),
+        (_, Some(finding)) => format!("{} {share}", finding.text),
+        (_, None) => share,
+    }
+}
+
+fn paths(state: &State) -> impl Iterator<Item = (&str, &str, &Path)> {
+    state.hosts().flat_map(|(host, known)| known.paths().map(move |(path, known)| (host, path, known)))
+}
+
+/// Never negative: a clock that was set back says nothing.
+pub fn seconds_between(earlier: Timestamp, later: Timestamp) -> f64 {
+    later.duration_since(earlier).as_secs_f64().max(0.0)
+}
