@@ -7,6 +7,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use hyper::body::Bytes;
 
+use super::kept::Kept;
 use super::{metrics, text_format};
 use crate::state::State;
 
@@ -21,6 +22,7 @@ pub struct Scrape {
     text: OnceLock<Bytes>,
     openmetrics_gzip: OnceLock<Bytes>,
     text_gzip: OnceLock<Bytes>,
+    kept: Kept,
 }
 
 /// The formats that a scrape can have.
@@ -53,6 +55,11 @@ impl Scrape {
         &self.state
     }
 
+    /// Other texts of this version of the state.
+    pub fn kept(&self) -> &Kept {
+        &self.kept
+    }
+
     /// The exposition; sharing it copies nothing.
     pub fn body(&self, format: Format) -> Bytes {
         match format {
@@ -82,7 +89,7 @@ impl Scrape {
 }
 
 /// The text repeats itself so much that the fastest level makes it a tenth already.
-fn compress(text: &[u8]) -> Bytes {
+pub fn compress(text: &[u8]) -> Bytes {
     let mut encoder = GzEncoder::new(Vec::with_capacity(text.len() / 8), Compression::fast());
     // Writing into a Vec has no way to fail.
     let _ = encoder.write_all(text);
