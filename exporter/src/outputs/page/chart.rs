@@ -74,17 +74,17 @@ pub fn sizes(series: &size_history::Series) -> Markup {
         return html! {};
     }
     let (start, end) = (first.time.as_second(), last.time.as_second());
-    let least = points.iter().map(|point| point.bytes).min().unwrap_or(0);
+    let smallest = points.iter().map(|point| point.bytes).min().unwrap_or(0);
     let most = points.iter().map(|point| point.bytes).max().unwrap_or(0);
     let every = points.len().div_ceil(CORNERS);
     let kept = points.iter().enumerate().filter(|(place, _)| place % every == 0 || place + 1 == points.len());
     let mut line = String::new();
     for (_, point) in kept {
         let x = share((point.time.as_second() - start) as f64, (end - start) as f64, WIDTH);
-        let y = if most == least {
+        let y = if most == smallest {
             HEIGHT / 2
         } else {
-            HEIGHT - 2 - share((point.bytes - least) as f64, (most - least) as f64, HEIGHT - 4)
+            HEIGHT - 2 - share((point.bytes - smallest) as f64, (most - smallest) as f64, HEIGHT - 4)
         };
         let _ = write!(line, "{}{x} {y}", if line.is_empty() { "M" } else { "L" });
     }
