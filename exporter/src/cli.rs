@@ -147,6 +147,9 @@ fn telemetry_path(path: &str) -> Result<String, String> {
     if path.starts_with("/-/") {
         return Err("/-/ is taken by health and readiness".to_owned());
     }
+    if path.starts_with("/api/") {
+        return Err("/api/ is taken by the state as JSON".to_owned());
+    }
     Ok(path.to_owned())
 }
 
@@ -185,7 +188,7 @@ mod tests {
         for good in ["/", "/metrics", "/a/b.c"] {
             assert!(telemetry_path(good).is_ok(), "{good}");
         }
-        for bad in ["", "metrics", "/a b", "/\"><script>", "/-/ready", "/a?b"] {
+        for bad in ["", "metrics", "/a b", "/\"><script>", "/-/ready", "/api/v1/status", "/a?b"] {
             assert!(telemetry_path(bad).is_err(), "{bad}");
         }
     }

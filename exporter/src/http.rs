@@ -8,6 +8,7 @@ pub mod rate_limit;
 pub mod routes;
 pub mod sockets;
 pub mod tls;
+pub mod views;
 pub mod web_config;
 
 use std::convert::Infallible;
@@ -37,6 +38,7 @@ use auth::{Authenticator, Verdict};
 use connections::{Connections, Seat};
 use front::{Admission, Front, Source};
 use routes::Site;
+use views::Asked;
 
 /// Connections that are held at a time; see [`connections`] for what happens to the next one.
 const CONNECTIONS: usize = 64;
@@ -64,6 +66,7 @@ pub struct Server {
     authenticator: Arc<Authenticator>,
     connections: Arc<Connections>,
     requests: Option<Arc<Semaphore>>,
+    renderings: Arc<Semaphore>,
 }
 
 impl Server {
@@ -88,6 +91,7 @@ impl Server {
             authenticator: Arc::new(Authenticator::new()?),
             connections: Connections::new(CONNECTIONS),
             requests: (max_requests > 0).then(|| Arc::new(Semaphore::new(max_requests))),
+            renderings: Arc::new(Semaphore::new(1)),
         })
     }
 }
@@ -233,5 +237,9 @@ async fn authenticated(request: &Request<Incoming>, server: &Server, front: &Fro
         return routes::reloaded(ask(server.reload.clone()).await);
     }
     let scrape = Arc::clone(&server.scrapes.borrow());
+    if let Some(asked) = Asked::of(request, &server.site) {
+        let (site, turns) = (Arc::clone(&server.site), Arc::clone(&server.renderings));
+        return views::respond(asked, request, scrape, site, turns).await;
+    }
     routes::respond(request, &scrape, &server.site)
 }

@@ -5,6 +5,7 @@
 //! same bytes. A clone shares every host that did not change.
 
 mod host;
+mod messages;
 mod notices;
 mod path;
 mod phase;
@@ -24,6 +25,7 @@ use jiff::Timestamp;
 use crate::event::sizes::SizesEvent;
 use crate::event::{Event, Input, Listing, ProcessSample, PushHealth, SessionEvent, Skip, Verdict};
 pub use host::Host;
+pub use messages::{KEPT_BYTES, KEPT_MESSAGES, Messages};
 pub use notices::{History, Notice, Point, REMEMBERED};
 pub use path::{Outcome, Path};
 pub use phase::Phase;
@@ -268,7 +270,7 @@ impl State {
                 self.expected.start(time, started.trigger);
                 self.run.start(time, &run_id);
             }
-            Body::RunRefused(refused) => self.run.refuse(time, refused.reason),
+            Body::RunRefused(refused) => self.run.refuse(time, refused.reason, &refused.message),
             Body::RunFinished(finished) => {
                 self.run.finish(time, &finished);
                 self.abandon(Some(Reason::Died));

@@ -12,6 +12,7 @@
 
 pub mod btrfs;
 pub mod btrfs_device;
+pub mod chromium;
 pub mod http;
 pub mod influxdb;
 pub mod noise;

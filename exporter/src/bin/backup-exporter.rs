@@ -10,7 +10,7 @@ use backup_exporter::http::front::Source;
 use backup_exporter::http::routes::Site;
 use backup_exporter::inputs::{config, journal, sizes};
 use backup_exporter::log;
-use backup_exporter::push::credential;
+use backup_exporter::push::{self, credential};
 use backup_exporter::serve::{self, Options, ServeError};
 use clap::Parser;
 
@@ -83,6 +83,6 @@ fn serve(cli: Cli) -> Result<(), ServeError> {
         systemd_socket: cli.systemd_socket,
         web_config_file: cli.web_config_file,
         max_requests: cli.max_requests,
-        site: Site { telemetry_path: cli.telemetry_path },
+        site: Site { telemetry_path: cli.telemetry_path, server: push::server_name() },
     }))
 }

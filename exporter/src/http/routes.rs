@@ -10,6 +10,7 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use super::connections::Serving;
 use super::negotiation;
+use super::views;
 use crate::outputs::scrape::Scrape;
 
 /// What is served where.
@@ -17,22 +18,25 @@ use crate::outputs::scrape::Scrape;
 pub struct Site {
     /// Path of the metrics, `/metrics` as a rule.
     pub telemetry_path: String,
+    /// Name of this machine, for the title of the page.
+    pub server: String,
 }
 
 /// Where a `POST` asks for the configuration to be read again.
 const RELOAD: &str = "/-/reload";
 
 const PLAIN: &str = "text/plain; charset=utf-8";
-const HTML: &str = "text/html; charset=utf-8";
 
-/// Answers a request; its body is never looked at.
+/// Answers a request for anything but what [`views`] has; its body is never looked at.
 ///
 /// A `HEAD` gets the same as a `GET`: hyper sends the head of it only.
 pub fn respond<B>(request: &Request<B>, scrape: &Scrape, site: &Site) -> Response<Full<Bytes>> {
     let path = request.uri().path();
-    let known = path == site.telemetry_path || matches!(path, "/" | "/-/healthy" | "/-/ready" | RELOAD);
+    let known = path == site.telemetry_path
+        || path == site.page_path()
+        || matches!(path, views::STATUS | "/-/healthy" | "/-/ready" | RELOAD);
     if !known {
-        return plain(StatusCode::NOT_FOUND, "There is nothing here; / lists what there is.\n");
+        return plain(StatusCode::NOT_FOUND, "There is nothing here; / or /status links to what there is.\n");
     }
     if path == RELOAD {
         let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "Only POST is possible here.\n");
@@ -49,7 +53,8 @@ pub fn respond<B>(request: &Request<B>, scrape: &Scrape, site: &Site) -> Respons
         "/-/healthy" => plain(StatusCode::OK, "The exporter is running.\n"),
         "/-/ready" if scrape.state().has_caught_up() => plain(StatusCode::OK, "The exporter is ready.\n"),
         "/-/ready" => not_ready(),
-        _ => answer(StatusCode::OK, HTML, landing_page(site)),
+        // A page is made of a state and a time, not here.
+        _ => plain(StatusCode::NOT_FOUND, "There is nothing here.\n"),
     }
 }
 
@@ -77,7 +82,7 @@ fn metrics<B>(request: &Request<B>, scrape: &Scrape) -> Response<Full<Bytes>> {
         return not_ready();
     }
     let format = negotiation::format(header(request, &header::ACCEPT).as_deref());
-    let gzip = negotiation::takes_gzip(header(request, &header::ACCEPT_ENCODING).as_deref());
+    let gzip = takes_gzip(request);
     let body = if gzip { scrape.gzip(format) } else { scrape.body(format) };
     let mut response = answer(StatusCode::OK, format.content_type(), body);
     let headers = response.headers_mut();
@@ -86,6 +91,11 @@ fn metrics<B>(request: &Request<B>, scrape: &Scrape) -> Response<Full<Bytes>> {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
     response
+}
+
+/// Whether the client takes gzip.
+pub fn takes_gzip<B>(request: &Request<B>) -> bool {
+    negotiation::takes_gzip(header(request, &header::ACCEPT_ENCODING).as_deref())
 }
 
 /// All values of a header together.
@@ -118,7 +128,8 @@ pub fn busy(text: &'static str) -> Response<Full<Bytes>> {
     response
 }
 
-fn answer(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+/// Something of a kind.
+pub fn answer(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -160,18 +171,6 @@ impl Body for Tracked {
     }
 }
 
-fn landing_page(site: &Site) -> String {
-    format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head><title>Backup exporter</title></head>\n<body>\n\
-         <h1>Backup exporter</h1>\n<p>Version {}</p>\n<ul>\n\
-         <li><a href=\"{}\">Metrics</a></li>\n<li><a href=\"/-/healthy\">Healthy</a></li>\n\
-         <li><a href=\"/-/ready\">Ready</a></li>\n</ul>\n</body>\n</html>\n",
-        env!("CARGO_PKG_VERSION"),
-        // Checked when it was read from the command line: it needs no escaping.
-        site.telemetry_path,
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,13 +189,16 @@ mod tests {
 
     fn ask(method: Method, path: &str, ready: bool) -> Response<Full<Bytes>> {
         let request = Request::builder().method(method).uri(path).body(()).unwrap();
-        respond(&request, &scrape(ready), &Site { telemetry_path: "/metrics".to_owned() })
+        respond(
+            &request,
+            &scrape(ready),
+            &Site { telemetry_path: "/metrics".to_owned(), server: String::new() },
+        )
     }
 
     #[test]
     fn statuses() {
         for (method, path, ready, status) in [
-            (Method::GET, "/", false, 200),
             (Method::GET, "/-/healthy", false, 200),
             (Method::GET, "/-/ready", false, 503),
             (Method::GET, "/-/ready", true, 200),

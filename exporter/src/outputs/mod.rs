@@ -6,9 +6,12 @@
 //! 3. give it a route in [`crate::http::routes`], or a task in [`crate::serve`].
 
 pub mod influx;
+pub mod kept;
 pub mod labels;
 pub mod metrics;
+pub mod page;
 pub mod scrape;
 pub mod status_json;
+pub mod status_json_page;
 pub mod text_format;
 pub mod verdict;

@@ -8,6 +8,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use hyper::body::Bytes;
 
+use super::kept::Kept;
 use super::metrics;
 use super::text_format::TextFormat;
 use crate::state::State;
@@ -23,6 +24,7 @@ pub struct Scrape {
     text: OnceLock<Bytes>,
     openmetrics_gzip: OnceLock<Bytes>,
     text_gzip: OnceLock<Bytes>,
+    kept: Kept,
 }
 
 /// The formats that a scrape can have.
@@ -53,6 +55,11 @@ impl Scrape {
     /// The state.
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// Other texts of this version of the state.
+    pub fn kept(&self) -> &Kept {
+        &self.kept
     }
 
     /// The exposition; sharing it copies nothing.
@@ -99,6 +106,13 @@ impl Scrape {
             Format::Text => metrics::write_openmetrics(state, &mut TextFormat::new(out)),
         };
     }
+}
+
+/// A text, compressed.
+pub fn compress(text: &[u8]) -> Bytes {
+    let mut gzip = Gzip::default();
+    gzip.compress(text);
+    gzip.finish()
 }
 
 /// Compresses pieces of text, many at a time: each call of the encoder costs more than a small piece.

@@ -6,7 +6,7 @@ use backup_common::record::{PathFinished, TransferStats};
 use backup_common::status::Status;
 use jiff::Timestamp;
 
-use super::{History, Phase, Stored};
+use super::{History, Messages, Phase, Stored};
 use crate::event::SessionId;
 
 /// A directory that is backed up.
@@ -55,6 +55,8 @@ pub struct Outcome {
     pub stats: Option<TransferStats>,
     /// Errors and warnings by kind; unknown when it died.
     pub errors: Option<ErrorCounts>,
+    /// The first errors and warnings.
+    pub messages: Messages,
     /// The figures are of the older system, which counted bytes and no files.
     pub without_counts: bool,
     /// The run in which it died, as long as the journal may still tell why.
@@ -112,6 +114,7 @@ impl Path {
             duration_seconds: (!older).then_some(finished.duration_seconds),
             stats: finished.stats,
             errors: Some(finished.errors.clone()),
+            messages: Messages::first_of(&finished.messages),
             without_counts: older,
             died_in: None,
         });
@@ -135,6 +138,7 @@ impl Path {
             duration_seconds: None,
             stats: None,
             errors: None,
+            messages: Messages::default(),
             without_counts: false,
             died_in: run_id.cloned(),
         });

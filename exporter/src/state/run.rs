@@ -6,7 +6,7 @@ use backup_common::record::{RunFinished, TransferStats};
 use backup_common::status::Status;
 use jiff::Timestamp;
 
-use super::{History, Phase};
+use super::{History, Messages, Phase};
 use crate::event::{SessionEnd, SessionId, Verdict};
 
 /// The last run and the totals.
@@ -40,6 +40,8 @@ pub struct Run {
     pub refused_reason: Option<Reason>,
     /// When the last of them did.
     pub last_refused: Option<Timestamp>,
+    /// What it said about that.
+    pub refused_message: Messages,
     /// The run of the last record.
     id: Option<SessionId>,
     /// Where it stands, whatever the journal tells of a session without records.
@@ -89,11 +91,12 @@ impl Run {
         }
     }
 
-    pub(super) fn refuse(&mut self, time: Timestamp, reason: Reason) {
+    pub(super) fn refuse(&mut self, time: Timestamp, reason: Reason, message: &str) {
         self.recorded = true;
         self.refused += 1;
         self.refused_reason = Some(reason);
         self.last_refused = Some(time);
+        self.refused_message = Messages::first_of(&[message.to_owned()]);
         // A run that finds the lock taken says nothing about the last one, and the configuration is
         // checked before the lock: another run may well be under way.
         if reason != Reason::Locked && self.settled != Phase::Running {
@@ -144,6 +147,7 @@ impl Run {
                 if newest {
                     self.refused_reason = Some(reason);
                     self.last_refused = end.ended;
+                    self.refused_message = Messages::first_of(&end.messages);
                 }
             }
             Verdict::Ended(status, reason) => {

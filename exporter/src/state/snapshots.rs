@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use backup_common::record::{self, SnapshotAction};
 
+use super::Messages;
 use crate::event::{SnapshotCount, SnapshotCounts};
 
 /// Schedules whose failures are remembered though none of them is configured.
@@ -14,17 +15,21 @@ const UNLISTED: usize = 100;
 pub struct Snapshots {
     limits: BTreeMap<String, u64>,
     failures: BTreeMap<String, u64>,
+    /// What went wrong since the last one was taken.
+    trouble: BTreeMap<String, Messages>,
     /// What is in the directory; absent while it could not be read.
     seen: Option<SnapshotCounts>,
 }
 
 /// One schedule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SnapshotSchedule {
     /// Complete ones that are kept; 0 keeps all.
     pub limit: u64,
     /// Times that one could not be taken or deleted.
     pub failures: u64,
+    /// What went wrong since the last one was taken; none if nothing did.
+    pub trouble: Option<Messages>,
     /// What is there; absent while the directory could not be read.
     pub count: Option<SnapshotCount>,
 }
@@ -35,7 +40,10 @@ impl Snapshots {
         self.limits.iter().map(|(tag, &limit)| {
             let failures = self.failures.get(tag).copied().unwrap_or(0);
             let count = self.seen.as_ref().map(|seen| seen.get(tag).copied().unwrap_or_default());
-            (tag.as_str(), SnapshotSchedule { limit, failures, count })
+            (
+                tag.as_str(),
+                SnapshotSchedule { limit, failures, trouble: self.trouble.get(tag).cloned(), count },
+            )
         })
     }
 
@@ -55,6 +63,11 @@ impl Snapshots {
             && tag.len() <= 255
         {
             *self.failures.entry(tag.clone()).or_default() += 1;
+            let message = record.message.clone().into_iter().collect::<Vec<_>>();
+            self.trouble.insert(tag.clone(), Messages::first_of(&message));
+        }
+        if record.action == SnapshotAction::Created {
+            self.trouble.remove(tag);
         }
     }
 }
