@@ -254,7 +254,8 @@ fn rsync_words(
     problems: &mut Problems,
 ) -> Option<Vec<String>> {
     let entries = entries?;
-    let line = entries.first()?.line;
+    // An empty list asks for no options, where no key asks for the default ones.
+    let line = entries.first().map_or(0, |entry| entry.line);
     let mut words = Vec::new();
     for entry in entries {
         match rsync_options::split(&entry.value) {

@@ -5,12 +5,11 @@
 
 use std::time::Duration;
 
+use crate::config_keys::{KeySpec, Kind, Level, Maybe, keys};
 use crate::problems::Problems;
 use crate::yaml::{self, Key};
 use crate::yaml_table::Table;
 pub use crate::yaml_table::{Amount, Located};
-
-type Maybe<T> = Option<Located<T>>;
 
 /// The whole file.
 #[derive(Debug, Default)]
@@ -23,108 +22,172 @@ pub struct ConfigFile {
     pub snapshots: Option<SnapshotsBlock>,
 }
 
-/// `config:`
-#[derive(Debug, Default)]
-#[expect(missing_docs, reason = "the keys are described in backup.yaml.example and in the checked config")]
-pub struct GlobalBlock {
-    pub backup_base: Maybe<String>,
-    pub lock_file: Maybe<String>,
-    pub stats_file: Maybe<String>,
-    pub scripts_dir: Maybe<String>,
-    pub parallel: Maybe<u64>,
-    pub retry_wait: Maybe<Duration>,
-    pub min_free: Maybe<Amount>,
-    pub require_mount: Maybe<bool>,
-    pub shared: SharedKeys,
+keys! {
+    /// `config:`
+    pub struct GlobalBlock {
+        /// The directory below which each host has its own: `backup_base/HOST/dest_subdir`.
+        backup_base: text { default: Some("/share/backup/"), pattern: Some(ABSOLUTE) },
+        /// Keeps a second run away. A directory that everybody can write to lets everybody stop the backups.
+        lock_file: text { default: Some("/run/backup-runner.lock"), pattern: Some(ABSOLUTE) },
+        /// The records of every run, one JSON line each.
+        stats_file: text { default: Some("/var/log/backup-stats.log"), pattern: Some(ABSOLUTE) },
+        /// Where the scripts are: a script NAME is the file `scripts_dir/NAME.sh`.
+        scripts_dir: text { default: Some("/etc/backup/scripts"), pattern: Some(ABSOLUTE) },
+        /// Hosts that are backed up at a time; the number of cores unless set.
+        parallel: number { range: (1, 1024) },
+        /// Time before paths are tried again, for reasons that can pass.
+        retry_wait: duration { default: Some("1 min") },
+        /// Nothing is written when less than this is free: bytes, or a share of the volume; 0 is no limit.
+        min_free: amount { default: Some("0") },
+        /// Refuse when `backup_base` is on the root file system, because the volume is not mounted; true by
+        /// default when `snapshots.volume` is set.
+        require_mount: boolean,
+    }
+    also {
+        /// Keys that hosts and paths may override.
+        shared: SharedKeys,
+    }
 }
 
-/// `hosts.NAME:`
-#[derive(Debug)]
-#[expect(missing_docs, reason = "the keys are described in backup.yaml.example and in the checked config")]
-pub struct HostBlock {
-    pub name: Key,
-    pub line: usize,
-    pub ssh_user: Maybe<String>,
-    pub hostname: Maybe<String>,
-    pub ssh_port: Maybe<u64>,
-    pub ssh_key: Maybe<String>,
-    pub ssh_options: Option<Vec<Located<String>>>,
-    pub ignore_ping: Maybe<bool>,
-    pub preserve_ownership: Maybe<bool>,
-    pub optional: Maybe<bool>,
-    pub enabled: Maybe<bool>,
-    pub scripts: ScriptKeys,
-    pub shared: SharedKeys,
-    pub paths: Vec<PathBlock>,
+keys! {
+    /// `hosts.NAME:`
+    pub struct HostBlock {
+        /// `user` or `user@host`; left out or empty: this machine.
+        ssh_user: text_or_empty,
+        /// Name or address; the host's name in this file unless set.
+        hostname: text { pattern: Some(r"^\[?[A-Za-z0-9._:%][A-Za-z0-9._:%-]*\]?$") },
+        /// Port of the ssh server; 22 or what ssh's own configuration says unless set.
+        ssh_port: number { range: (1, 65535) },
+        /// Private key file.
+        ssh_key: text { pattern: Some(ABSOLUTE) },
+        /// Further options of ssh, such as a jump host; none can undo the runner's own.
+        ssh_options: texts,
+        /// No ping before ssh is tried.
+        ignore_ping: boolean { default: Some("false") },
+        /// false: files arrive owned by the user who runs the backup, directories 755 and files 644.
+        /// true: owner, group and permissions as they are on the source.
+        preserve_ownership: boolean { default: Some("false") },
+        /// A host that can not be reached is skipped, not failed.
+        optional: boolean { default: Some("false") },
+        /// false switches the host off.
+        enabled: boolean { default: Some("true") },
+    }
+    also {
+        /// The host's name in the file.
+        name: Key,
+        /// Where it stands.
+        line: usize,
+        /// Scripts around all paths of the host.
+        scripts: ScriptKeys,
+        /// Keys that paths may override.
+        shared: SharedKeys,
+        /// What is backed up.
+        paths: Vec<PathBlock>,
+    }
 }
 
-/// `hosts.NAME.paths[]:`
-#[derive(Debug)]
-#[expect(missing_docs, reason = "the keys are described in backup.yaml.example and in the checked config")]
-pub struct PathBlock {
-    pub key: String,
-    pub line: usize,
-    pub path: Maybe<String>,
-    pub dest_subdir: Maybe<String>,
-    pub require: Maybe<String>,
-    pub scripts: ScriptKeys,
-    pub shared: SharedKeys,
+keys! {
+    /// `hosts.NAME.paths[]:`
+    pub struct PathBlock {
+        /// The directory that is backed up.
+        path: text { required: true, pattern: Some(ABSOLUTE) },
+        /// Below the host's directory; the path itself unless set. No two may be equal or inside of each other.
+        dest_subdir: text { pattern: Some(r"^\s*([^/\s]|$)") },
+        /// A file that must exist below the source before anything is transferred.
+        require: text { pattern: Some(r"^\s*([^/\s]|$)") },
+    }
+    also {
+        /// Where it stands, such as `hosts.server1.paths[0]`.
+        key: String,
+        /// Its line.
+        line: usize,
+        /// Scripts around this path.
+        scripts: ScriptKeys,
+        /// Keys that this path overrides.
+        shared: SharedKeys,
+    }
 }
 
-/// Keys that a narrower block may override.
-#[derive(Debug, Default)]
-#[expect(missing_docs, reason = "the keys are described in backup.yaml.example and in the checked config")]
-pub struct SharedKeys {
-    pub rsync_options: Option<Vec<Located<String>>>,
-    pub rsync_path: Maybe<String>,
-    pub exclude_file: Maybe<String>,
-    pub connect_timeout: Maybe<Duration>,
-    pub io_timeout: Maybe<Duration>,
-    pub path_timeout: Maybe<Duration>,
-    pub hook_timeout: Maybe<Duration>,
-    pub retries: Maybe<u64>,
-    pub max_delete: Maybe<Amount>,
+keys! {
+    /// Keys that a narrower block may override.
+    pub struct SharedKeys {
+        /// Text or a list; those of host and path are added. What rsync prints is the runner's to decide, so -v, -h,
+        /// --stats and the like are left out; options that change the connection or the safety are refused.
+        rsync_options: texts { default: Some("-a --delete --numeric-ids") },
+        /// The older name of `rsync_options` in a path; both together add up.
+        host_options: texts { levels: &[Level::Path] },
+        /// rsync on the source, such as `sudo rsync`.
+        rsync_path: text { levels: &[Level::Host, Level::Path], pattern: Some("^[^-]") },
+        /// Patterns of what is left out, as rsync's --exclude-from takes them.
+        exclude_file: text { levels: &[Level::Host, Level::Path], pattern: Some(ABSOLUTE) },
+        /// Longest time to connect.
+        connect_timeout: duration { levels: &[Level::Global, Level::Host], default: Some("10 s") },
+        /// Longest time without data.
+        io_timeout: duration { default: Some("10 min") },
+        /// Longest time for a whole path; 0 is no limit.
+        path_timeout: duration { default: Some("0") },
+        /// Longest time for one script.
+        hook_timeout: duration { default: Some("1 h") },
+        /// Further tries at the end of the run for reasons that can pass.
+        retries: number { levels: &[Level::Global, Level::Host], default: Some("0") },
+        /// Most files that may be deleted in a path's backup in one run: a number, a share of the files last seen, or
+        /// 0 for no limit. Unset: the larger of 50 files and 20 %. Accept once with --force-delete HOST:PATH.
+        max_delete: amount,
+    }
 }
 
-/// The four scripts of a host or a path.
-#[derive(Debug, Default)]
-#[expect(missing_docs, reason = "the keys are described in backup.yaml.example and in the checked config")]
-pub struct ScriptKeys {
-    pub pre_script: Maybe<String>,
-    pub post_script: Maybe<String>,
-    pub pre_script_local: Maybe<String>,
-    pub post_script_local: Maybe<String>,
+keys! {
+    /// The four scripts of a host or a path.
+    pub struct ScriptKeys {
+        /// Runs on the source before; when it fails, nothing is transferred.
+        pre_script: text { pattern: Some(SCRIPT) },
+        /// Runs on the source after, also after a failure.
+        post_script: text { pattern: Some(SCRIPT) },
+        /// Runs on this machine before; when it fails, nothing is transferred.
+        pre_script_local: text { pattern: Some(SCRIPT) },
+        /// Runs on this machine after, also after a failure.
+        post_script_local: text { pattern: Some(SCRIPT) },
+    }
 }
 
-/// `snapshots:`
-#[derive(Debug)]
-#[expect(missing_docs, reason = "the keys are described in backup.yaml.example and in the checked config")]
-pub struct SnapshotsBlock {
-    pub line: usize,
-    pub volume: Maybe<String>,
-    pub directory: Maybe<String>,
-    pub when: Maybe<String>,
-    pub schedules: Vec<ScheduleBlock>,
+keys! {
+    /// `snapshots:`
+    pub struct SnapshotsBlock {
+        /// The btrfs subvolume of which snapshots are taken.
+        volume: text { required: true, pattern: Some(ABSOLUTE) },
+        /// Where they are kept, below the volume.
+        directory: text { default: Some(".snapshots"), pattern: Some(r"^\s*[^/\s]") },
+        /// Taken before or after the transfers.
+        when: text { default: Some("after"), choices: &["after", "before"] },
+    }
+    also {
+        /// Where it stands.
+        line: usize,
+        /// The schedules.
+        schedules: Vec<ScheduleBlock>,
+    }
 }
 
-/// `snapshots.schedules[]:`
-#[derive(Debug)]
-#[expect(missing_docs, reason = "the keys are described in backup.yaml.example and in the checked config")]
-pub struct ScheduleBlock {
-    pub key: String,
-    pub line: usize,
-    pub tag: Maybe<String>,
-    pub count: Maybe<u64>,
-    pub interval: Maybe<Duration>,
+keys! {
+    /// `snapshots.schedules[]:`
+    pub struct ScheduleBlock {
+        /// Any tag; the snapshot's name begins with it.
+        tag as "type": text { required: true, pattern: Some(r"^\s*[A-Za-z0-9_][A-Za-z0-9_-]{0,99}\s*$") },
+        /// Complete snapshots that are kept; 0 keeps all.
+        count: number { default: Some("0") },
+        /// Least time between two snapshots.
+        interval: duration { required: true },
+    }
+    also {
+        /// Where it stands, such as `snapshots.schedules[0]`.
+        key: String,
+        /// Its line.
+        line: usize,
+    }
 }
 
-/// Which of the shared keys a block knows.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Level {
-    Global,
-    Host,
-    Path,
-}
+const ABSOLUTE: &str = r"^\s*/";
+const SCRIPT: &str = r"^\s*[A-Za-z0-9_][A-Za-z0-9_.-]*\s*$";
 
 impl ConfigFile {
     /// Reads the text of a `backup.yaml`; what can not be read is in `problems` and absent from the result.
@@ -153,17 +216,9 @@ impl ConfigFile {
 
 impl GlobalBlock {
     fn read(mut table: Table<'_>, problems: &mut Problems) -> Self {
-        let block = Self {
-            backup_base: table.text("backup_base", problems),
-            lock_file: table.text("lock_file", problems),
-            stats_file: table.text("stats_file", problems),
-            scripts_dir: table.text("scripts_dir", problems),
-            parallel: table.number("parallel", problems),
-            retry_wait: table.duration("retry_wait", problems),
-            min_free: table.amount("min_free", problems),
-            require_mount: table.boolean("require_mount", problems),
-            shared: SharedKeys::read(&mut table, Level::Global, problems),
-        };
+        let mut block = Self::default();
+        block.read_keys(&mut table, Level::Global, problems);
+        block.shared = SharedKeys::read(&mut table, Level::Global, problems);
         table.finish(problems);
         block
     }
@@ -171,26 +226,15 @@ impl GlobalBlock {
 
 impl HostBlock {
     fn read(name: &Key, mut table: Table<'_>, problems: &mut Problems) -> Self {
-        let block = Self {
-            name: name.clone(),
-            line: name.line,
-            ssh_user: table.text_or_empty("ssh_user", problems),
-            hostname: table.text("hostname", problems),
-            ssh_port: table.number("ssh_port", problems),
-            ssh_key: table.text("ssh_key", problems),
-            ssh_options: table.texts("ssh_options", problems),
-            ignore_ping: table.boolean("ignore_ping", problems),
-            preserve_ownership: table.boolean("preserve_ownership", problems),
-            optional: table.boolean("optional", problems),
-            enabled: table.boolean("enabled", problems),
-            scripts: ScriptKeys::read(&mut table, problems),
-            shared: SharedKeys::read(&mut table, Level::Host, problems),
-            paths: table
-                .blocks("paths", problems)
-                .into_iter()
-                .map(|(node, key)| PathBlock::read(key.clone(), Table::open(node, key, problems), problems))
-                .collect(),
-        };
+        let mut block = Self { name: name.clone(), line: name.line, ..Self::default() };
+        block.read_keys(&mut table, Level::Host, problems);
+        block.scripts.read_keys(&mut table, Level::Host, problems);
+        block.shared = SharedKeys::read(&mut table, Level::Host, problems);
+        block.paths = table
+            .blocks("paths", problems)
+            .into_iter()
+            .map(|(node, key)| PathBlock::read(key.clone(), Table::open(node, key, problems), problems))
+            .collect();
         table.finish(problems);
         block
     }
@@ -198,15 +242,10 @@ impl HostBlock {
 
 impl PathBlock {
     fn read(key: String, mut table: Table<'_>, problems: &mut Problems) -> Self {
-        let block = Self {
-            key,
-            line: table.line(),
-            path: table.text("path", problems),
-            dest_subdir: table.text("dest_subdir", problems),
-            require: table.text("require", problems),
-            scripts: ScriptKeys::read(&mut table, problems),
-            shared: SharedKeys::read(&mut table, Level::Path, problems),
-        };
+        let mut block = Self { key, line: table.line(), ..Self::default() };
+        block.read_keys(&mut table, Level::Path, problems);
+        block.scripts.read_keys(&mut table, Level::Path, problems);
+        block.shared = SharedKeys::read(&mut table, Level::Path, problems);
         table.finish(problems);
         block
     }
@@ -214,58 +253,24 @@ impl PathBlock {
 
 impl SharedKeys {
     fn read(table: &mut Table<'_>, level: Level, problems: &mut Problems) -> Self {
-        let mut keys = Self {
-            rsync_options: table.texts("rsync_options", problems),
-            io_timeout: table.duration("io_timeout", problems),
-            path_timeout: table.duration("path_timeout", problems),
-            hook_timeout: table.duration("hook_timeout", problems),
-            max_delete: table.amount("max_delete", problems),
-            ..Self::default()
-        };
-        if level != Level::Path {
-            keys.connect_timeout = table.duration("connect_timeout", problems);
-            keys.retries = table.number("retries", problems);
-        }
-        if level != Level::Global {
-            keys.rsync_path = table.text("rsync_path", problems);
-            keys.exclude_file = table.text("exclude_file", problems);
-        }
-        if level == Level::Path {
-            // The older name of the same key; both together add up.
-            if let Some(older) = table.texts("host_options", problems) {
-                keys.rsync_options.get_or_insert_default().extend(older);
-            }
+        let mut keys = Self::default();
+        keys.read_keys(table, level, problems);
+        if let Some(older) = keys.host_options.take() {
+            keys.rsync_options.get_or_insert_default().extend(older);
         }
         keys
     }
 }
 
-impl ScriptKeys {
-    fn read(table: &mut Table<'_>, problems: &mut Problems) -> Self {
-        Self {
-            pre_script: table.text("pre_script", problems),
-            post_script: table.text("post_script", problems),
-            pre_script_local: table.text("pre_script_local", problems),
-            post_script_local: table.text("post_script_local", problems),
-        }
-    }
-}
-
 impl SnapshotsBlock {
     fn read(mut table: Table<'_>, problems: &mut Problems) -> Self {
-        let block = Self {
-            line: table.line(),
-            volume: table.text("volume", problems),
-            directory: table.text("directory", problems),
-            when: table.text("when", problems),
-            schedules: table
-                .blocks("schedules", problems)
-                .into_iter()
-                .map(|(node, key)| {
-                    ScheduleBlock::read(key.clone(), Table::open(node, key, problems), problems)
-                })
-                .collect(),
-        };
+        let mut block = Self { line: table.line(), ..Self::default() };
+        block.read_keys(&mut table, Level::Own, problems);
+        block.schedules = table
+            .blocks("schedules", problems)
+            .into_iter()
+            .map(|(node, key)| ScheduleBlock::read(key.clone(), Table::open(node, key, problems), problems))
+            .collect();
         table.finish(problems);
         block
     }
@@ -273,13 +278,8 @@ impl SnapshotsBlock {
 
 impl ScheduleBlock {
     fn read(key: String, mut table: Table<'_>, problems: &mut Problems) -> Self {
-        let block = Self {
-            key,
-            line: table.line(),
-            tag: table.text("type", problems),
-            count: table.number("count", problems),
-            interval: table.duration("interval", problems),
-        };
+        let mut block = Self { key, line: table.line(), ..Self::default() };
+        block.read_keys(&mut table, Level::Own, problems);
         table.finish(problems);
         block
     }

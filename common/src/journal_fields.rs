@@ -12,3 +12,5 @@ pub const PATH: &str = "BACKUP_PATH";
 pub const STATUS: &str = "BACKUP_STATUS";
 /// One of the names of [`crate::reason::Reason`].
 pub const REASON: &str = "BACKUP_REASON";
+/// The whole record as JSON, where the stats log could not take it.
+pub const RECORD_JSON: &str = "BACKUP_RECORD_JSON";

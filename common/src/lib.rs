@@ -4,6 +4,8 @@
 //! process or asks for the time. The two programs know each other only through what is here:
 //!
 //! - [`yaml`], [`config_file`], [`config`]: the configuration as written, then checked and inherited;
+//! - [`config_keys`], [`config_schema`], [`effective_config`]: its keys as data, their JSON Schema, and a checked
+//!   configuration written out;
 //! - [`record`]: one JSON line per thing that happened, the only wire format between the two;
 //! - [`status`], [`reason`]: how something ended, as closed lists with cause and remedy;
 //! - [`lines`]: bytes into complete lines, so that a torn tail is never read as a record;
@@ -12,7 +14,10 @@
 pub mod config;
 mod config_check;
 pub mod config_file;
+pub mod config_keys;
+pub mod config_schema;
 pub mod destinations;
+pub mod effective_config;
 pub mod error_chain;
 pub mod error_kind;
 pub mod journal_fields;

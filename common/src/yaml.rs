@@ -41,7 +41,7 @@ pub enum Value {
 }
 
 /// A key of a mapping.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Key {
     /// The key's text.
     pub text: String,

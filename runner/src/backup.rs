@@ -3,6 +3,8 @@
 mod host;
 mod path;
 
+pub use host::{concerns_whole_host, status as status_of};
+
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;

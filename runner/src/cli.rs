@@ -7,10 +7,11 @@ use clap::{ArgGroup, Parser};
 
 /// Pulls files from many hosts with rsync over ssh into one volume.
 #[derive(Debug, Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[command(
     version,
     arg_required_else_help = true,
-    group = ArgGroup::new("mode").required(true).args(["backup", "check_config"]),
+    group = ArgGroup::new("mode").required(true).args(["backup", "dry_run", "check_config", "print_schema"]),
     after_help = EXIT_CODES
 )]
 pub struct Cli {
@@ -18,9 +19,18 @@ pub struct Cli {
     #[arg(long)]
     pub backup: bool,
 
-    /// Read the configuration and report all its problems; touch nothing else.
+    /// Show what a backup would run, transfer and delete; change nothing, and run beside a backup if need be.
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Read the configuration and report all its problems; touch nothing else. With --verbose or --json also
+    /// what counts after inheritance and defaults.
     #[arg(long)]
     pub check_config: bool,
+
+    /// Print the JSON Schema of the configuration, for editors.
+    #[arg(long)]
+    pub print_schema: bool,
 
     /// Configuration file.
     #[arg(long, value_name = "FILE", default_value = config::DEFAULT_FILE)]
@@ -33,6 +43,14 @@ pub struct Cli {
     /// Accept once that more is deleted in this path's backup than its budget allows; may be given more than once.
     #[arg(long, value_name = "HOST:PATH")]
     pub force_delete: Vec<String>,
+
+    /// Machine-readable: the records of a run as JSON Lines, a checked configuration as one JSON document.
+    #[arg(long)]
+    pub json: bool,
+
+    /// Also show the commands that are run, and what rsync says, as it happens.
+    #[arg(long, short)]
+    pub verbose: bool,
 }
 
 const EXIT_CODES: &str = "\

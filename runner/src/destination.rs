@@ -66,6 +66,22 @@ impl Base {
         }
         Ok(current)
     }
+
+    /// Opens as much of the way to a directory below it as there is, and returns what is missing; makes nothing.
+    pub fn nearest(&self, relative: &Path) -> Result<(OwnedFd, PathBuf), DestinationError> {
+        let whole = || self.path.join(relative);
+        let mut current = self.directory.try_clone().map_err(|error| DestinationError::Io(whole(), error))?;
+        let mut parts = relative.iter();
+        while let Some(part) = parts.next() {
+            current = match open_beneath(current.as_fd(), Path::new(part)) {
+                Ok(opened) => opened,
+                Err(Errno::NOENT) => return Ok((current, Path::new(part).join(parts.as_path()))),
+                Err(Errno::LOOP) => return Err(DestinationError::Symlink(whole())),
+                Err(error) => return Err(DestinationError::Io(whole(), error.into())),
+            };
+        }
+        Ok((current, PathBuf::new()))
+    }
 }
 
 impl AsFd for Base {
@@ -114,6 +130,21 @@ mod tests {
             assert!(matches!(base.destination(Path::new(path)), Err(DestinationError::Symlink(_))), "{path}");
         }
         assert_eq!(fs::read_dir(outside.path()).expect("listed").count(), 0);
+    }
+
+    #[test]
+    fn the_nearest_directory_is_found_and_nothing_is_made() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::create_dir(folder.path().join("host")).expect("made");
+        symlink("/", folder.path().join("link")).expect("linked");
+        let base = Base::open(folder.path()).expect("opens");
+        let missing = |path: &str| base.nearest(Path::new(path)).map(|(_, missing)| missing);
+        for (path, rest) in [("host", ""), ("host/var/www", "var/www"), ("other/a", "other/a")] {
+            assert_eq!(missing(path).expect("found"), Path::new(rest), "{path}");
+        }
+        assert!(matches!(missing("link/etc"), Err(DestinationError::Symlink(_))));
+        assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 2);
+        assert_eq!(fs::read_dir(folder.path().join("host")).expect("listed").count(), 0);
     }
 
     #[test]

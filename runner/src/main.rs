@@ -1,10 +1,14 @@
 //! Pulls files from many hosts with rsync over ssh into one volume: one shot, started by a timer.
 
 mod backup;
+mod check;
 mod cli;
+mod command_line;
 mod destination;
+mod dry_run;
 mod exit_code;
 mod identity;
+mod journal_socket;
 mod lock;
 mod plan;
 mod print;
@@ -22,12 +26,18 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
+    if cli.print_schema {
+        return check::print_schema();
+    }
+    if cli.check_config {
+        return check::check_config(&cli.config, &cli);
+    }
     let config = match run::read_config(&cli.config) {
         Ok(config) => config,
         Err(problems) => {
-            print::error_line(&problems);
+            report::refuse_config(&problems);
             return exit_code::CONFIG.into();
         }
     };
-    if cli.check_config { run::check_config(&config) } else { run::back_up(&cli, &config) }
+    run::back_up(&cli, &config)
 }

@@ -1,21 +1,27 @@
 //! Tells what happens: every record to the stats log, and to people as bars or as plain lines.
 
+mod journal;
 mod plain;
 mod summary;
 mod terminal;
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::mpsc::Receiver;
 
+use backup_common::config::Config;
 use backup_common::error_chain::ErrorChain;
-use backup_common::record::{Body, PathFinished, Record, Trigger};
+use backup_common::reason::Reason;
+use backup_common::record::{Body, PathFinished, Record, RunRefused, Trigger};
 use jiff::Timestamp;
 
 use crate::backup::Happening;
 use crate::identity::Identity;
+use crate::plan::Plan;
 use crate::rsync::output::Progress;
 use crate::stats_log::{StatsLog, StatsLogError};
+use crate::{command_line, journal_socket, print};
 
 /// The one place from which a run speaks.
 pub struct Reporter {
@@ -23,6 +29,12 @@ pub struct Reporter {
     log: Option<StatsLog>,
     view: Box<dyn View>,
     finished: Vec<PathFinished>,
+    /// Print each record on standard output too.
+    json: bool,
+    /// The command of each path, when people want to see it.
+    commands: BTreeMap<(String, String), String>,
+    verbose: bool,
+    complaint: Option<String>,
 }
 
 /// A way of showing a run to people.
@@ -33,24 +45,39 @@ trait View {
     fn progress(&mut self, host: &str, path: &str, progress: Progress);
     /// Something that belongs to no record.
     fn warn(&mut self, message: &str);
+    /// Something for those who want to see more.
+    fn note(&mut self, message: &str);
+    /// The next record is not in the stats log.
+    fn not_logged(&mut self, _record: &Record) {}
     /// The closing table.
     fn close(&mut self, summary: &str);
 }
 
 impl Reporter {
     /// Opens the stats log; without it the backup goes on, because a backup is worth more than its record.
-    pub fn open(identity: Identity, stats_file: &Path) -> Self {
-        let view: Box<dyn View> = if std::io::stdout().is_terminal() {
-            Box::new(terminal::Terminal::new(wants_colours()))
-        } else {
-            Box::new(plain::Plain)
-        };
-        let mut reporter = Self { identity, log: None, view, finished: Vec::new() };
+    ///
+    /// `json` puts the records on standard output instead of what people read.
+    pub fn open(identity: Identity, stats_file: &Path, json: bool) -> Self {
+        let view = view(&identity, json);
+        let (finished, commands) = (Vec::new(), BTreeMap::new());
+        let mut reporter =
+            Self { identity, log: None, view, finished, json, commands, verbose: false, complaint: None };
         match StatsLog::open(stats_file) {
             Ok(log) => reporter.log = Some(log),
             Err(error) => reporter.complain(&error),
         }
         reporter
+    }
+
+    /// Shows each command when it starts, and what was said when it ends.
+    pub fn be_verbose(&mut self, plan: &Plan<'_>, config: &Config) {
+        self.verbose = true;
+        for planned in &plan.hosts {
+            for path in &planned.paths {
+                let line = command_line::of_path(config, planned.host, path.job, path.max_delete);
+                self.commands.insert((planned.host.name.to_string(), path.job.path.clone()), line);
+            }
+        }
     }
 
     /// Who started the run.
@@ -71,10 +98,21 @@ impl Reporter {
     /// Writes a record and shows it.
     pub fn tell(&mut self, body: Body) {
         let record = Record { time: Timestamp::now(), run_id: self.identity.run_id.clone(), body };
-        if let Some(Err(error)) = self.log.as_mut().map(|log| log.append(&record)) {
-            self.complain(&error);
+        match self.log.as_mut().map(|log| log.append(&record)) {
+            Some(Ok(())) => self.complaint = None,
+            Some(Err(error)) => {
+                self.complain(&error);
+                self.view.not_logged(&record);
+            }
+            None => self.view.not_logged(&record),
+        }
+        if self.json {
+            print::line(record.encode().trim_end());
         }
         self.view.record(&record.body);
+        if self.verbose {
+            self.show_more(&record.body);
+        }
         if let Body::PathFinished(finished) = record.body {
             self.finished.push(*finished);
         }
@@ -92,8 +130,59 @@ impl Reporter {
         self.view.close(&summary::summary(&self.finished));
     }
 
+    fn show_more(&mut self, body: &Body) {
+        match body {
+            Body::PathStarted(path) => {
+                if let Some(command) = self.commands.get(&(path.host.clone(), path.path.clone())) {
+                    self.view.note(&format!("{} {}: {command}", path.host, path.path));
+                }
+            }
+            Body::PathFinished(path) => {
+                for message in &path.messages {
+                    self.view.note(&format!("{} {}: {message}", path.host, path.path));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Says it once: a full disk fails each of some thousand records in the same way.
     fn complain(&mut self, error: &StatsLogError) {
-        self.view.warn(&ErrorChain(error).to_string());
+        let message = ErrorChain(error).to_string();
+        if self.complaint.as_ref() != Some(&message) {
+            self.view.warn(&message);
+            self.complaint = Some(message);
+        }
+    }
+}
+
+fn view(identity: &Identity, json: bool) -> Box<dyn View> {
+    if !json && std::io::stdout().is_terminal() {
+        return Box::new(terminal::Terminal::new(wants_colours()));
+    }
+    if let Some(journal) = journal(&identity.run_id) {
+        return Box::new(journal);
+    }
+    if json { Box::new(plain::WarningsOnly) } else { Box::new(plain::Plain) }
+}
+
+/// The journal, if this process was started with its output there.
+fn journal(run_id: &str) -> Option<journal::Journal> {
+    let connected = journal_socket::is_connected();
+    connected.then(|| journal::Journal::new(Path::new(journal_socket::SOCKET), run_id).ok())?
+}
+
+/// Tells that there is no run because of its configuration; where its log would be is not known.
+pub fn refuse_config(problems: &str) {
+    match journal(&Identity::of_this_process().run_id) {
+        Some(mut journal) => {
+            // Each problem by itself, and one record for the run that is not.
+            let (problems, sum) = problems.rsplit_once('\n').unwrap_or(("", problems));
+            problems.lines().for_each(|problem| journal.error(problem));
+            let refused = RunRefused { reason: Reason::ConfigInvalid, message: sum.to_owned() };
+            journal.record(&Body::RunRefused(refused));
+        }
+        None => print::error_line(problems),
     }
 }
 

@@ -20,14 +20,18 @@ use crate::lock::{Lock, LockError};
 use crate::plan::{self, Plan};
 use crate::report::Reporter;
 use crate::stop::Stop;
-use crate::{exit_code, print, stats_log, volume};
+use crate::{dry_run, exit_code, print, stats_log, volume};
+
+/// Reads the text of the configuration.
+pub fn read_text(path: &Path) -> Result<String, String> {
+    fs::read_to_string(path)
+        .map_err(|error| format!("cannot read the configuration {}: {error}", path.display()))
+}
 
 /// Reads and checks the configuration; the error is the whole text for the user.
 pub fn read_config(path: &Path) -> Result<Checked, String> {
     let name = path.display();
-    let text =
-        fs::read_to_string(path).map_err(|error| format!("cannot read the configuration {name}: {error}"))?;
-    Config::parse(&text).map_err(|problems| {
+    Config::parse(&read_text(path)?).map_err(|problems| {
         let lines: Vec<String> = problems.errors.iter().map(|problem| format!("{name}: {problem}")).collect();
         format!("{}\n{} in {name}; nothing was touched", lines.join("\n"), errors(problems.errors.len()))
     })
@@ -35,16 +39,6 @@ pub fn read_config(path: &Path) -> Result<Checked, String> {
 
 fn errors(count: usize) -> String {
     backup_common::units::counted(count.try_into().unwrap_or(u64::MAX), "error")
-}
-
-/// Says that the configuration is right, with its warnings.
-pub fn check_config(checked: &Checked) -> ExitCode {
-    for warning in &checked.warnings {
-        print::error_line(&format!("warning: {warning}"));
-    }
-    let paths: usize = checked.config.hosts.iter().map(|host| host.paths.len()).sum();
-    print::line(&format!("the configuration is right: {} hosts, {paths} paths", checked.config.hosts.len()));
-    exit_code::SUCCESS.into()
 }
 
 /// Backs up: plan, lock, check the volume, run, report.
@@ -59,7 +53,16 @@ pub fn back_up(cli: &Cli, checked: &Checked) -> ExitCode {
         }
     };
     drop(counts);
-    let mut reporter = Reporter::open(Identity::of_this_process(), &config.stats_file);
+    if cli.dry_run {
+        for warning in &checked.warnings {
+            print::error_line(&format!("warning: {warning}"));
+        }
+        return dry_run::dry_run(&plan, config, cli.json);
+    }
+    let mut reporter = Reporter::open(Identity::of_this_process(), &config.stats_file, cli.json);
+    if cli.verbose {
+        reporter.be_verbose(&plan, config);
+    }
     for warning in &checked.warnings {
         reporter.warn(&format!("warning: {warning}"));
     }

@@ -56,13 +56,13 @@ pub fn back_up(planned: &HostPlan<'_>, session: Session<'_>) -> HostOutcome {
 }
 
 /// The status of a reason for this host: one that may be away is skipped, not failed.
-fn status(host: &Host, reason: Reason) -> Status {
+pub fn status(host: &Host, reason: Reason) -> Status {
     let away = matches!(reason, Reason::Unreachable | Reason::NameNotFound | Reason::ConnectionRefused);
     if host.optional && away { Status::Skipped } else { reason.status() }
 }
 
 /// Reasons that another path of the same host would meet as well, after the same wait.
-fn concerns_whole_host(reason: Reason) -> bool {
+pub fn concerns_whole_host(reason: Reason) -> bool {
     matches!(
         reason,
         Reason::Unreachable

@@ -26,9 +26,32 @@ impl View for Plain {
         print::error_line(message);
     }
 
+    fn note(&mut self, message: &str) {
+        print::line(message);
+    }
+
     fn close(&mut self, summary: &str) {
         print::line(&format!("\n{}", summary.trim_end()));
     }
+}
+
+/// Leaves standard output to somebody else.
+pub struct WarningsOnly;
+
+impl View for WarningsOnly {
+    fn record(&mut self, _body: &Body) {}
+
+    fn progress(&mut self, _host: &str, _path: &str, _progress: Progress) {}
+
+    fn warn(&mut self, message: &str) {
+        print::error_line(message);
+    }
+
+    fn note(&mut self, message: &str) {
+        print::error_line(message);
+    }
+
+    fn close(&mut self, _summary: &str) {}
 }
 
 /// A record in one line; none for those that only machines need.
@@ -52,7 +75,8 @@ pub fn line(body: &Body) -> Option<String> {
     })
 }
 
-fn path_line(path: &PathFinished) -> String {
+/// The end of a path in one line.
+pub fn path_line(path: &PathFinished) -> String {
     let mut line = format!("{} {}: {}", path.host, path.path, path.status);
     if path.reason != Reason::Ok {
         let _ = write!(line, " ({})", path.reason);
@@ -71,7 +95,7 @@ fn path_line(path: &PathFinished) -> String {
 }
 
 /// `3 success, 1 failed`
-fn counts(counts: &StatusCounts) -> String {
+pub fn counts(counts: &StatusCounts) -> String {
     let parts: Vec<_> = counts.iter().map(|(status, count)| format!("{count} {status}")).collect();
     parts.join(", ")
 }

@@ -93,6 +93,10 @@ impl View for Terminal {
         self.print(Some(Status::Warning), message);
     }
 
+    fn note(&mut self, message: &str) {
+        self.print(None, message);
+    }
+
     fn close(&mut self, summary: &str) {
         let _ = self.bars.clear();
         print::line(&format!("\n{}", summary.trim_end()));

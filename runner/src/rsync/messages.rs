@@ -163,6 +163,11 @@ fn read_line(line: &str) -> Option<Meaning> {
     Some(Meaning { kind, warning: false, hint })
 }
 
+/// Whether a message says nothing about something that is missing in the backup.
+pub fn is_warning(message: &str) -> bool {
+    read_line(message).is_none_or(|meaning| meaning.warning)
+}
+
 /// Whether a login shell complains that it can not start rsync: `bash: line 1: rsync: command not found`.
 ///
 /// The exit code alone does not tell, because rsync may notice the broken pipe (12) before ssh's end (127).

@@ -1,0 +1,69 @@
+//! What a backup would do, without doing any of it: no lock, no directory, no record, no script, no snapshot.
+//!
+//! First everything that the plan alone tells, with each command as it would run; then what rsync itself
+//! says with `--dry-run`, hosts in parallel as in a run. It works beside a run, because it takes no lock.
+
+mod forecast;
+mod planned;
+mod table;
+
+use std::num::NonZeroUsize;
+use std::process::ExitCode;
+use std::thread;
+
+use backup_common::config::Config;
+use backup_common::error_chain::ErrorChain;
+
+use crate::destination::Base;
+use crate::plan::Plan;
+use crate::stop::Stop;
+use crate::{exit_code, print, volume};
+
+/// Shows what a run of this plan would do; `json` as one JSON line for each path.
+pub fn dry_run(plan: &Plan<'_>, config: &Config, json: bool) -> ExitCode {
+    if !json {
+        print::line(&planned::heading());
+        for host in &plan.hosts {
+            print::line(planned::host(config, host).trim_end());
+        }
+        for step in planned::snapshot_steps(config) {
+            print::line(&step);
+        }
+    }
+    let base = match Base::open(&config.backup_base) {
+        Ok(base) => base,
+        Err(error) => {
+            print::error_line(&format!("the backup would be refused: {}", ErrorChain(&error)));
+            return exit_code::REFUSED.into();
+        }
+    };
+    if let Err(error) = volume::check(&base, config.require_mount, config.min_free) {
+        print::error_line(&format!("the backup would be refused: {}", ErrorChain(&error)));
+        return exit_code::of_refusal(error.reason());
+    }
+    let stop = match Stop::listen() {
+        Ok(stop) => stop,
+        Err(error) => {
+            print::error_line(&format!("cannot listen for signals: {error}"));
+            return exit_code::REFUSED.into();
+        }
+    };
+    let cores = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let forecasts = match forecast::all(plan, &base, &stop, config.parallel.unwrap_or(cores)) {
+        Ok(forecasts) => forecasts,
+        Err(error) => {
+            print::error_line(&format!("cannot start the threads of this run: {error}"));
+            return exit_code::FAILED.into();
+        }
+    };
+    if json {
+        for forecast in &forecasts {
+            print::line(&table::json_line(config, forecast));
+        }
+    } else {
+        print::line(&format!("\n{}", table::table(&forecasts).trim_end()));
+    }
+    let worst = forecasts.iter().map(|forecast| forecast.status).max();
+    let stopped = stop.signal();
+    worst.map_or_else(|| exit_code::NOTHING.into(), |status| exit_code::of_run(status, stopped))
+}
