@@ -11,6 +11,7 @@
 )]
 
 pub mod http;
+pub mod machine;
 pub mod process;
 pub mod prometheus;
 pub mod sshd;
