@@ -58,8 +58,12 @@ pub fn check(file: &ConfigFile, problems: &mut Problems) -> Config {
         .collect();
     overlap::check(&hosts, problems);
     let snapshots = file.snapshots.as_ref().and_then(|block| snapshots::check(block, problems));
+    let backup_base = absolute(global.backup_base.as_ref(), "config.backup_base", "/share/backup/", problems);
+    if let (Some(block), Some(snapshots)) = (&file.snapshots, &snapshots) {
+        snapshots::check_apart(block, snapshots, &backup_base, &hosts, problems);
+    }
     Config {
-        backup_base: absolute(global.backup_base.as_ref(), "config.backup_base", "/share/backup/", problems),
+        backup_base,
         lock_file,
         stats_file: absolute(
             global.stats_file.as_ref(),

@@ -1,6 +1,6 @@
 //! What is known about a key of `backup.yaml`: its type, its default and a sentence about it.
 //!
-//! Each key stands once, in a [`keys!`] block of [`crate::config_file`]. From there come the field that
+//! Each key stands once, in a `keys!` block of [`crate::config_file`]. From there come the field that
 //! holds it, the code that reads it, the nearest-key suggestions and the JSON Schema.
 
 use crate::yaml_table::Located;

@@ -9,6 +9,7 @@
 //! - [`record`]: one JSON line per thing that happened, the only wire format between the two;
 //! - [`status`], [`reason`]: how something ended, as closed lists with cause and remedy;
 //! - [`lines`]: bytes into complete lines, so that a torn tail is never read as a record;
+//! - [`snapshot_name`]: how a snapshot is called;
 //! - [`names`], [`units`], [`text`], [`journal_fields`], [`error_chain`]: small shared nouns.
 
 pub mod config;
@@ -28,6 +29,7 @@ pub mod reason;
 pub mod record;
 mod record_wire;
 pub mod rsync_options;
+pub mod snapshot_name;
 pub mod ssh_options;
 pub mod status;
 pub mod text;

@@ -75,18 +75,20 @@ pub struct RunStarted {
     pub hosts: u64,
     /// Their paths.
     pub paths: u64,
+    /// Version of the rsync on the backup server; records of earlier versions lack it.
+    pub rsync_version: Option<String>,
 }
 
 /// `run_refused`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunRefused {
-    /// `locked`, `config_invalid`, `base_missing` or `no_space`.
+    /// `locked`, `config_invalid`, `base_missing`, `no_space` or `rsync_missing`.
     pub reason: Reason,
     /// In words, with the path that it is about.
     pub message: String,
 }
 
-/// `path_started`
+/// `path_started`, once for each try.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathStarted {
     /// Host as configured.
@@ -112,7 +114,9 @@ pub struct PathProgress {
     pub files: u64,
 }
 
-/// `path_finished`
+/// `path_finished`, once for each path in a run.
+///
+/// A try that is followed by another has no record of its own; this one tells of the last.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PathFinished {
     /// Host as configured.
@@ -129,11 +133,11 @@ pub struct PathFinished {
     pub exit_code: Option<i32>,
     /// The signal that ended rsync.
     pub signal: Option<i32>,
-    /// How often it was tried.
+    /// How often it was tried; 0 where another path of the host had shown that it is in vain.
     pub attempts: u64,
-    /// When it began.
+    /// When the last try began.
     pub started: Timestamp,
-    /// How long it took, by a clock that is never set.
+    /// How long the last try took with its scripts, by a clock that is never set.
     pub duration_seconds: f64,
     /// rsync's own figures, if it came so far.
     pub stats: Option<TransferStats>,
@@ -176,16 +180,16 @@ pub struct TransferStats {
     pub speedup_ratio: f64,
 }
 
-/// `host_finished`
+/// `host_finished`, once for each host in a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HostFinished {
     /// Host as configured.
     pub host: String,
-    /// The worst of its paths.
+    /// The worst of its paths and its own scripts.
     pub status: Status,
     /// The reason of the worst.
     pub reason: Reason,
-    /// From its first path to its last.
+    /// From the beginning of its first path to the end of its last, with the wait before another try.
     pub duration_seconds: f64,
     /// How many paths ended how.
     pub paths: StatusCounts,

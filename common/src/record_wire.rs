@@ -37,6 +37,8 @@ struct Wire<'a> {
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     version: Text<'a>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    rsync_version: Text<'a>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     host: Text<'a>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     path: Text<'a>,
@@ -157,6 +159,7 @@ pub fn encode(record: &Record) -> String {
             wire.trigger = Some(body.trigger.name().into());
             wire.pid = Some(body.pid);
             wire.version = Some(body.version.as_str().into());
+            wire.rsync_version = body.rsync_version.as_deref().map(Cow::from);
             wire.hosts = Some(Counts::Planned(body.hosts));
             wire.paths = Some(Counts::Planned(body.paths));
         }
@@ -229,6 +232,7 @@ pub fn decode(line: &[u8]) -> Result<Record, DecodeError> {
             version: wire.version.as_deref().unwrap_or_default().to_owned(),
             hosts: planned(wire.hosts.as_ref(), "hosts")?,
             paths: planned(wire.paths.as_ref(), "paths")?,
+            rsync_version: wire.rsync_version.map(Cow::into_owned),
         }),
         "run_refused" => Body::RunRefused(RunRefused {
             reason: wire.reason()?,

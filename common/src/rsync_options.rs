@@ -319,6 +319,9 @@ mod tests {
             "-n",
             "-an",
             "--dry-run",
+            "--write-devices",
+            "--insecure-links",
+            "--ignore-missing-args",
         ] {
             let error = checked(option).expect_err(option);
             assert!(error.contains("is refused"), "{option}: {error}");

@@ -12,8 +12,11 @@ use crate::problems::Problems;
 
 /// Deepest nesting that is read.
 const MAX_DEPTH: usize = 64;
-/// Most values in one file, with every alias counted as what it stands for.
-const MAX_NODES: usize = 1_000_000;
+/// Most values in one file, with every alias counted as what it stands for: some twenty thousand paths, and no
+/// more than 20 MB however they are made.
+const MAX_NODES: usize = 200_000;
+
+const TOO_MANY: &str = "the file holds too many values";
 
 /// A value and the line on which it begins, counted from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,10 +151,15 @@ impl Builder<'_> {
                 self.complete(Node { line: open.line, value }, open.anchor)
             }
             Event::Alias(anchor) => {
-                let Some(node) = self.anchors.get(&anchor).cloned() else {
+                let Some(named) = self.anchors.get(&anchor) else {
                     return self.refuse(line, "an alias can not stand inside of what it names");
                 };
-                self.nodes += node.size();
+                // Counted before it is copied.
+                self.nodes += named.size();
+                if self.nodes > MAX_NODES {
+                    return self.refuse(line, TOO_MANY);
+                }
+                let node = named.clone();
                 self.complete(Node { line, ..node }, 0)
             }
             Event::DocumentStart(_) if self.root.is_some() => {
@@ -173,7 +181,7 @@ impl Builder<'_> {
     fn complete(&mut self, node: Node, anchor: usize) -> Option<()> {
         self.nodes += 1;
         if self.nodes > MAX_NODES {
-            return self.refuse(node.line, "the file holds too many values");
+            return self.refuse(node.line, TOO_MANY);
         }
         if anchor != 0 {
             self.anchors.insert(anchor, node.clone());

@@ -164,6 +164,22 @@ fn overlapping_destinations_are_refused_also_when_a_default_makes_them() {
 }
 
 #[test]
+fn an_empty_dest_subdir_is_the_hosts_own_directory_and_holds_no_other() {
+    let config = checked(&with_host("paths: [{path: /a, dest_subdir: ''}]")).config;
+    assert_eq!(config.hosts[0].paths[0].destination, Path::new("h"));
+    let found = errors(&with_host("paths: [{path: /a, dest_subdir: ''}, {path: /b}]"));
+    assert!(found[0].contains("is inside of"), "{found:?}");
+}
+
+#[test]
+fn odd_source_paths_are_taken_as_they_are() {
+    for path in ["/a*", "/[b]?", "/c d", "/$(id)", "/it's", "/-rf", "/~x", "/ü"] {
+        let text = with_host(&format!("paths: [{{path: \"{path}\"}}]"));
+        assert_eq!(checked(&text).config.hosts[0].paths[0].path, path);
+    }
+}
+
+#[test]
 fn what_could_become_an_option_or_leave_its_place_is_refused() {
     let path = "paths: [{path: /a}]";
     for (lines, expected) in [
@@ -181,6 +197,12 @@ fn what_could_become_an_option_or_leave_its_place_is_refused() {
         ("paths: [{path: \"/a\\nb\"}]".to_owned(), "control characters"),
         ("paths: [{path: /a, dest_subdir: ../x}]".to_owned(), "can not hold .."),
         ("paths: [{path: /a, dest_subdir: /x}]".to_owned(), "must be relative"),
+        ("paths: [{path: /a, dest_subdir: \"a\\0b\"}]".to_owned(), "control characters"),
+        ("paths: [{path: \"/a\\0b\"}]".to_owned(), "control characters"),
+        ("paths: [{path: '~/x'}]".to_owned(), "must be absolute"),
+        ("ssh_user: 'a b'\npaths: [{path: /a}]".to_owned(), "user name has"),
+        (format!("ssh_user: root\nssh_options: [-oLocalCommand=id]\n{path}"), "refused"),
+        (format!("rsync_options: --trust-sender\n{path}"), "refused"),
         ("paths: []".to_owned(), "at least one path"),
         ("ssh_user: root\nhostname: b\nssh_user: root@a\npaths: [{path: /a}]".to_owned(), "second time"),
         ("ssh_user: root@a\nhostname: b\npaths: [{path: /a}]".to_owned(), "keep one of them"),
@@ -247,5 +269,25 @@ fn without_mark(line: &str) -> String {
     match key.strip_prefix('#').filter(|rest| !rest.starts_with([' ', '\n']) || rest.starts_with("  ")) {
         Some(rest) => format!("{}{rest}", &line[..line.len() - key.len()]),
         None => line.to_owned(),
+    }
+}
+
+#[test]
+fn the_snapshot_directory_is_apart_from_all_destinations() {
+    let text = |directory: &str| {
+        format!(
+            "config: {{backup_base: /share}}\nhosts: {{a: {{paths: [{{path: /x}}]}}}}\nsnapshots:\n  volume: /share\n  directory: {directory}\n  schedules: []\n"
+        )
+    };
+    assert!(Config::parse(&text(".snapshots")).is_ok());
+    for directory in ["a", "a/x", "a/x/y"] {
+        let problems = Config::parse(&text(directory)).unwrap_err();
+        let found: Vec<String> = problems.errors.iter().map(ToString::to_string).collect();
+        assert!(
+            found.len() == 1
+                && found[0].starts_with("line 5: snapshots.directory: ")
+                && found[0].contains("a /x"),
+            "{found:?}"
+        );
     }
 }

@@ -159,7 +159,9 @@ fn document_keys(value: &Value, at: &str, out: &mut BTreeSet<String>) {
         }
         Value::Array(items) => {
             let at = format!("{}[].", at.trim_end_matches('.'));
-            items.iter().for_each(|item| document_keys(item, &at, out));
+            for item in items {
+                document_keys(item, &at, out);
+            }
         }
         _ => {}
     }

@@ -65,6 +65,7 @@ fn one_of_each() -> Vec<Record> {
             version: "0.1.0".to_owned(),
             hosts: 1,
             paths: 3,
+            rsync_version: Some("3.5.0".to_owned()),
         }),
         Body::RunRefused(RunRefused {
             reason: Reason::Locked,
@@ -123,6 +124,14 @@ fn records_of_the_first_version_stay_readable() {
     let decoded: Vec<_> = golden.lines().map(|line| Record::decode(line.as_bytes()).unwrap()).collect();
     assert_eq!(decoded, one_of_each());
     assert_eq!(encoded, golden, "a changed shape needs a new version");
+}
+
+#[test]
+fn a_run_that_says_nothing_of_its_rsync_is_read() {
+    let line = one_of_each()[0].encode().replace(",\"rsync_version\":\"3.5.0\"", "");
+    let record = Record::decode(without_newline(&line)).unwrap();
+    let Body::RunStarted(started) = record.body else { panic!("{record:#?}") };
+    assert_eq!((started.rsync_version, started.version.as_str()), (None, "0.1.0"));
 }
 
 #[test]

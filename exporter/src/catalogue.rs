@@ -8,10 +8,12 @@ mod exporter;
 mod host;
 mod path;
 mod run;
+mod schedule;
+mod snapshots;
 
 use jiff::Timestamp;
 
-use crate::state::{Host, InputHealth, Path, Run, State};
+use crate::state::{Expected, Host, InputHealth, Path, Run, SnapshotSchedule, State};
 
 /// One metric.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +52,12 @@ pub enum Values {
     Run(fn(&Run) -> Option<Number>),
     /// One for each entry of a closed list, which is the last label.
     RunBy(fn(&Run) -> Labelled),
+    /// One for the schedule of the runs.
+    Schedule(fn(&Expected) -> Option<Number>),
+    /// One for each entry of a closed list, which is the only label.
+    ScheduleBy(fn(&Expected) -> Labelled),
+    /// One for each schedule of snapshots.
+    Snapshots(fn(&SnapshotSchedule) -> Option<Number>),
     /// One for each host.
     Host(fn(&Host) -> Option<Number>),
     /// One for each host and entry of a closed list.
@@ -105,7 +113,15 @@ impl From<Timestamp> for Number {
 
 /// Every metric, in the order of the scrape.
 pub fn all() -> impl Iterator<Item = &'static Metric> {
-    [run::METRICS, host::METRICS, path::METRICS, exporter::METRICS].into_iter().flatten()
+    let families = [
+        run::METRICS,
+        schedule::METRICS,
+        host::METRICS,
+        path::METRICS,
+        snapshots::METRICS,
+        exporter::METRICS,
+    ];
+    families.into_iter().flatten()
 }
 
 impl Metric {
@@ -128,6 +144,7 @@ impl Metric {
         let labels: &[&str] = match values {
             Values::Host(_) => &["host"],
             Values::Path(_) => &["host", "path"],
+            Values::Snapshots(_) => &["schedule"],
             Values::Input(_) => &["input"],
             _ => &[],
         };

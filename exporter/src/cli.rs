@@ -6,6 +6,8 @@ use backup_common::config;
 use clap::{Parser, ValueEnum};
 use tracing::Level;
 
+use crate::inputs::timer::Timer;
+
 /// Serves the state of the backups as Prometheus metrics.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "backup-exporter", version)]
@@ -21,6 +23,10 @@ pub struct Cli {
     /// The stats log that the runner writes; the configuration names it at the start, if this does not.
     #[arg(long = "stats.file", value_name = "FILE")]
     pub stats_file: Option<PathBuf>,
+
+    /// The timer that starts the runs: its name, or the path of its unit file, for which systemd is not asked.
+    #[arg(long = "timer", value_name = "UNIT", default_value = "backup.timer", value_parser = Timer::parse)]
+    pub timer: Timer,
 
     /// Address to listen on; :PORT means all addresses, port 0 any free one. Can be given several times.
     #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = DEFAULT_ADDRESS)]

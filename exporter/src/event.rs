@@ -4,9 +4,13 @@
 //! [`State::apply`](crate::state::State::apply) gives them a meaning.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use backup_common::config::Config;
 use backup_common::record::{DecodeError, Record};
+use jiff::Timestamp;
+
+use crate::schedule::Schedule;
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +27,12 @@ pub enum Event {
     Recorded(Input, Record),
     /// An input passed over something.
     Skipped(Input, Skip),
+    /// The timer that starts the runs, if there is one.
+    Scheduled(Option<Schedule>),
+    /// The configured snapshots, read together with [`Self::Configured`].
+    SnapshotsConfigured(SnapshotListing),
+    /// The snapshots in their directory; none if it can not be read.
+    SnapshotsSeen(Option<SnapshotCounts>),
     /// An input has handed over everything that was there when the exporter started.
     CaughtUp(Input),
 }
@@ -39,22 +49,82 @@ impl From<&Config> for Listing {
     }
 }
 
+/// Snapshots by the type of their schedule.
+pub type SnapshotCounts = BTreeMap<String, SnapshotCount>;
+
+/// The snapshots of one schedule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SnapshotCount {
+    /// In whose run every path was successful.
+    pub complete: u64,
+    /// The others.
+    pub incomplete: u64,
+    /// When the newest complete one was taken.
+    pub newest: Option<Timestamp>,
+    /// When the oldest complete one was taken.
+    pub oldest: Option<Timestamp>,
+}
+
+impl SnapshotCount {
+    /// Counts one.
+    pub fn add(&mut self, time: Timestamp, complete: bool) {
+        if complete {
+            self.complete += 1;
+            self.newest = self.newest.max(Some(time));
+            self.oldest = Some(self.oldest.map_or(time, |oldest| oldest.min(time)));
+        } else {
+            self.incomplete += 1;
+        }
+    }
+}
+
+/// The configured schedules of snapshots: only these have series.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SnapshotListing {
+    /// Where they are kept, if any are configured.
+    pub directory: Option<PathBuf>,
+    /// Complete ones that each schedule keeps, by its type; 0 keeps all.
+    pub limits: BTreeMap<String, u64>,
+}
+
+impl From<&Config> for SnapshotListing {
+    fn from(config: &Config) -> Self {
+        let schedules = config.snapshots.iter().flat_map(|snapshots| &snapshots.schedules);
+        Self {
+            directory: config.snapshots.as_ref().map(|snapshots| snapshots.directory.clone()),
+            limits: schedules.map(|schedule| (schedule.tag.clone(), schedule.count)).collect(),
+        }
+    }
+}
+
 /// Where events come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Input {
     /// The stats log.
     Stats,
+    /// The timer that starts the runs.
+    Timer,
+    /// The directory of the snapshots.
+    Snapshots,
 }
 
 impl Input {
     /// Every input, in the order of their series.
-    pub const ALL: [Self; 1] = [Self::Stats];
+    pub const ALL: [Self; 3] = [Self::Stats, Self::Timer, Self::Snapshots];
 
     /// The name in labels and log lines.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Stats => "stats",
+            Self::Timer => "timer",
+            Self::Snapshots => "snapshots",
         }
+    }
+
+    /// Whether counters are rebuilt from it, so that nothing can be shown before it has caught up; the others
+    /// are waited for only as long as that is short.
+    pub const fn is_replayed(self) -> bool {
+        matches!(self, Self::Stats)
     }
 }
 

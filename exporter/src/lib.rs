@@ -24,5 +24,6 @@ pub mod inputs;
 pub mod log;
 pub mod notify;
 pub mod outputs;
+pub mod schedule;
 pub mod serve;
 pub mod state;

@@ -2,24 +2,29 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::mpsc as std_mpsc;
 use std::thread;
+use std::time::Duration;
 
-use backup_common::config::Checked;
+use backup_common::config::{Checked, Config};
 use backup_common::error_chain::ErrorChain;
+use backup_common::record::Body;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use crate::event::{Event, Listing};
+use crate::event::{Event, Input, Listing, SnapshotListing};
 use crate::http::front::{Source, WebConfigError};
 use crate::http::routes::Site;
 use crate::http::sockets::{self, ListenError};
 use crate::http::{self, Server};
 use crate::inputs;
 use crate::inputs::config::ConfigError;
+use crate::inputs::timer::Timer;
 use crate::notify::{self, Watchdog};
 use crate::outputs::scrape::Scrape;
 use crate::state::State;
@@ -27,11 +32,19 @@ use crate::state::State;
 /// Batches of events that wait at most before their sender waits too.
 const QUEUE: usize = 16;
 
+/// Longest time that the first scrape is held up by an input that has no counters, such as a directory on
+/// a file system that hangs.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// What to serve, and where it comes from.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The configuration of the backups.
     pub config_file: PathBuf,
+    /// The timer that starts the runs.
+    pub timer: Timer,
+    /// Where systemd looks for unit files, the first directory that has one counting.
+    pub unit_path: Vec<PathBuf>,
     /// The stats log, if not the one that the configuration names at the start.
     pub stats_file: Option<PathBuf>,
     /// Addresses to listen on.
@@ -74,7 +87,9 @@ pub async fn run(options: Options) -> Result<(), ServeError> {
         warn!(%warning, "the configuration has a weak point");
     }
     let mut state = State::default();
-    state.apply(Event::Configured(Listing::from(&config)));
+    for event in configured(&config) {
+        state.apply(event);
+    }
     let (published, scrapes) = watch::channel(Arc::new(Scrape::new(state.clone())));
 
     let (stop, stopped) = watch::channel(false);
@@ -89,23 +104,63 @@ pub async fn run(options: Options) -> Result<(), ServeError> {
         listeners.into_iter().map(|listener| http::serve(listener, server.clone())).collect();
 
     let (sender, mut events) = mpsc::channel(QUEUE);
-    let log = options.stats_file.unwrap_or(config.stats_file);
-    thread::Builder::new().name("stats".to_owned()).spawn(move || inputs::stats::run(&log, &sender))?;
+    let log = options.stats_file.unwrap_or_else(|| config.stats_file.clone());
+    let (timer_wake, woken) = std_mpsc::sync_channel(1);
+    let (timer, unit_path, events_of_timer) = (options.timer, options.unit_path, sender.clone());
+    thread::Builder::new()
+        .name("timer".to_owned())
+        .spawn(move || inputs::timer::run(&timer, &unit_path, &woken, &events_of_timer))?;
+    let (snapshots_wake, woken) = std_mpsc::sync_channel(1);
+    let (directory, directories) = watch::channel(SnapshotListing::from(&config).directory);
+    let events_of_snapshots = sender.clone();
+    thread::Builder::new()
+        .name("snapshots".to_owned())
+        .spawn(move || inputs::snapshots::run(&directories, &woken, &events_of_snapshots))?;
+    // A full channel has woken its thread already.
+    let wake = |thread: &std_mpsc::SyncSender<()>| {
+        let _ = thread.try_send(());
+    };
+    // Dropped when the thread ends, even by a panic: the other inputs would keep the events' channel open.
+    let (alive, mut ended) = oneshot::channel::<()>();
+    thread::Builder::new().name("stats".to_owned()).spawn(move || {
+        inputs::stats::run(&log, &sender);
+        drop(alive);
+    })?;
 
     let mut watchdog = Watchdog::from_environment();
     let mut ready = false;
+    let mut slow = pin!(tokio::time::sleep(PATIENCE));
+    let mut waits = true;
     loop {
         let batch = tokio::select! {
             received = events.recv() => received.ok_or(ServeError::Input)?,
-            _ = signals.hangup.recv() => vec![reload(&options.config_file)],
+            () = &mut slow, if waits => {
+                waits = false;
+                let others = Input::ALL.into_iter().filter(|input| !input.is_replayed());
+                others.map(Event::CaughtUp).collect()
+            }
+            _ = &mut ended => return Err(ServeError::Input),
             () = watchdog.due() => {
                 watchdog.feed();
                 continue;
             }
+            _ = signals.hangup.recv() => reload(&options.config_file),
             _ = signals.interrupt.recv() => break,
             _ = signals.terminate.recv() => break,
         };
         for event in batch {
+            match &event {
+                Event::SnapshotsConfigured(listing) => {
+                    directory.send_replace(listing.directory.clone());
+                    wake(&snapshots_wake);
+                }
+                Event::Recorded(_, record) => match record.body {
+                    Body::RunStarted(_) | Body::RunFinished(_) => wake(&timer_wake),
+                    Body::Snapshot(_) => wake(&snapshots_wake),
+                    _ => {}
+                },
+                _ => {}
+            }
             state.apply(event);
         }
         // A log that is read for the first time is shown when it is read, and a burst when it is over.
@@ -133,16 +188,21 @@ async fn listen(addresses: &[String]) -> Result<Vec<TcpListener>, ListenError> {
     Ok(listeners)
 }
 
+/// What a configuration tells the state.
+fn configured(config: &Config) -> Vec<Event> {
+    vec![Event::Configured(Listing::from(config)), Event::SnapshotsConfigured(SnapshotListing::from(config))]
+}
+
 /// A configuration with errors changes nothing but what the exporter says of itself.
-fn reload(file: &Path) -> Event {
+fn reload(file: &Path) -> Vec<Event> {
     match inputs::config::read(file) {
         Ok(Checked { config, .. }) => {
             info!(file = %file.display(), hosts = config.hosts.len(), "configuration read again");
-            Event::Configured(Listing::from(&config))
+            configured(&config)
         }
         Err(error) => {
             warn!(error = %ErrorChain(&error), "configuration not taken over; the one before stays in use");
-            Event::ConfigRejected
+            vec![Event::ConfigRejected]
         }
     }
 }

@@ -5,9 +5,12 @@
 //! same bytes. A clone shares every host that did not change.
 
 mod host;
+mod notices;
 mod path;
 mod phase;
 mod run;
+mod schedule;
+mod snapshots;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,9 +20,12 @@ use jiff::Timestamp;
 
 use crate::event::{Event, Input, Listing, Skip};
 pub use host::Host;
+pub use notices::{History, Notice, Point, REMEMBERED};
 pub use path::{Outcome, Path};
 pub use phase::Phase;
 pub use run::Run;
+pub use schedule::Expected;
+pub use snapshots::{SnapshotSchedule, Snapshots};
 
 /// Paths that are remembered though no configuration lists them, so that their history is there
 /// when they come back. Records about further ones are dropped: the log must not be able to fill
@@ -33,6 +39,8 @@ const NAME_BYTES: usize = 4096;
 #[derive(Clone, Debug, Default)]
 pub struct State {
     run: Run,
+    expected: Expected,
+    snapshots: Snapshots,
     hosts: BTreeMap<String, Arc<Host>>,
     inputs: BTreeMap<Input, InputHealth>,
     config_rejected: bool,
@@ -65,6 +73,9 @@ impl State {
             Event::InputUp(input) => self.health(input).up = true,
             Event::InputDown(input) => self.health(input).up = false,
             Event::CaughtUp(input) => self.health(input).caught_up = true,
+            Event::Scheduled(timer) => self.expected.learn(timer),
+            Event::SnapshotsConfigured(listing) => self.snapshots.configure(listing.limits),
+            Event::SnapshotsSeen(counts) => self.snapshots.see(counts),
             Event::Skipped(input, skip) => *self.health(input).skipped.entry(skip).or_default() += 1,
             Event::Recorded(input, record) => {
                 let health = self.health(input);
@@ -78,6 +89,16 @@ impl State {
     /// The runs as a whole.
     pub fn run(&self) -> &Run {
         &self.run
+    }
+
+    /// When runs are expected.
+    pub fn expected(&self) -> &Expected {
+        &self.expected
+    }
+
+    /// The snapshots of the configured schedules.
+    pub fn snapshots(&self) -> &Snapshots {
+        &self.snapshots
     }
 
     /// The configured hosts, by name.
@@ -117,8 +138,9 @@ impl State {
     fn record(&mut self, record: Record) {
         let Record { time, run_id: _, body } = record;
         match body {
-            Body::RunStarted(_) => {
+            Body::RunStarted(started) => {
                 self.abandon();
+                self.expected.start(time, started.trigger);
                 self.run.start(time);
             }
             Body::RunRefused(refused) => self.run.refuse(refused.reason),
@@ -147,7 +169,7 @@ impl State {
                     Arc::make_mut(host).finish(time, &finished);
                 }
             }
-            Body::Snapshot(_) => {}
+            Body::Snapshot(snapshot) => self.snapshots.record(&snapshot),
         }
     }
 

@@ -1,19 +1,27 @@
 //! Records in, metrics out: each directory below `scenarios/` is one test.
 //!
-//! `config.yaml` and `events.jsonl` are what is given, `metrics.txt` is what a scrape must show.
+//! `config.yaml` and `events.jsonl` are what is given, `metrics.txt` is what a scrape must show. Some have
+//! `timer.jsonl`, what systemd says about the timer, and `snapshots.txt`, the names in the directory of the
+//! snapshots.
 //! `UPDATE_GOLDEN=1 cargo test --test scenarios` writes what it shows now; read the diff before committing.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on fails")]
 
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use backup_common::config::Config;
 use backup_common::lines::{Line, LineBuffer};
 use backup_common::record::Record;
-use backup_exporter::event::{Event, Input, Listing, Skip};
+use backup_exporter::event::{Event, Input, Listing, Skip, SnapshotCounts, SnapshotListing};
+use backup_exporter::inputs::snapshots;
+use backup_exporter::inputs::timer::bus::{self, Clock};
 use backup_exporter::outputs::metrics;
+use backup_exporter::schedule::calendar::Calendar;
+use backup_exporter::schedule::{Plan, Schedule, Times};
 use backup_exporter::state::State;
+use jiff::tz::TimeZone;
 use proptest::prelude::*;
 
 #[test]
@@ -31,8 +39,15 @@ fn check(scenario: &Path) {
     let config = fs::read_to_string(scenario.join("config.yaml")).unwrap();
     let events = fs::read(scenario.join("events.jsonl")).unwrap();
     let mut state = State::default();
-    state.apply(configured(&config));
-    state.apply(Event::InputUp(Input::Stats));
+    for event in [configured(&config), snapshots_configured(&config), Event::InputUp(Input::Stats)] {
+        state.apply(event);
+    }
+    if let Ok(printed) = fs::read_to_string(scenario.join("timer.jsonl")) {
+        state.apply(Event::Scheduled(Some(timer(&printed))));
+    }
+    if let Ok(names) = fs::read_to_string(scenario.join("snapshots.txt")) {
+        state.apply(snapshots_seen(&names.lines().collect::<Vec<_>>()));
+    }
     for event in recorded(&events) {
         state.apply(event);
     }
@@ -93,6 +108,28 @@ fn configured(config: &str) -> Event {
     Event::Configured(Listing::from(&Config::parse(config).unwrap().config))
 }
 
+fn snapshots_configured(config: &str) -> Event {
+    Event::SnapshotsConfigured(SnapshotListing::from(&Config::parse(config).unwrap().config))
+}
+
+fn snapshots_seen(names: &[&str]) -> Event {
+    let mut counts = SnapshotCounts::new();
+    for name in names {
+        snapshots::add(&mut counts, name, &TimeZone::UTC);
+    }
+    Event::SnapshotsSeen(Some(counts))
+}
+
+/// The timer as the input sees it at a fixed time.
+fn timer(printed: &str) -> Schedule {
+    let seen = bus::parse(printed).unwrap();
+    let times = |text: &String| Times::Calendar(Calendar::parse(text).unwrap());
+    let plan = Plan { calendars: seen.calendars.iter().map(times).collect(), ..seen.plan.clone() };
+    let now = "2026-11-23T12:46:38Z".parse().unwrap();
+    let clock = Clock { now, monotonic: Duration::from_secs(12_265) };
+    seen.schedule(&plan, plan.interval(now, &TimeZone::UTC), clock, &TimeZone::UTC)
+}
+
 fn recorded(log: &[u8]) -> Vec<Event> {
     let mut events = Vec::new();
     LineBuffer::default().push(log, |line| {
@@ -124,6 +161,11 @@ fn any_events() -> impl Strategy<Value = Vec<Event>> {
         1 => Just(configured("hosts: {a: {ssh_user: '', paths: [{path: /x}]}}")),
         1 => Just(configured("hosts: {a: {ssh_user: '', paths: [{path: /x}, {path: /y}]}, b: {ssh_user: '', paths: [{path: /x}]}}")),
         1 => Just(Event::Skipped(Input::Stats, Skip::TooLong)),
+        1 => Just(Event::SnapshotsSeen(None)),
+        1 => "daily_2026-0[1-9]-0[1-9]_030000".prop_map(|name| snapshots_seen(&[&name])),
+        1 => Just(snapshots_configured("hosts: {a: {ssh_user: '', paths: [{path: /x}]}}\nsnapshots: {volume: /v, schedules: [{type: daily, count: 1, interval: 1}]}")),
+        1 => Just(Event::Scheduled(None)),
+        1 => Just(Event::Scheduled(Some(timer(include_str!("timers/never-triggered.jsonl"))))),
     ];
     proptest::collection::vec(event, 0..60)
 }

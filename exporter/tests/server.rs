@@ -33,6 +33,24 @@ fn both_formats_by_accept() {
     assert!(exporter.get("/").unwrap().body.contains("href=\"/metrics\""));
 }
 
+/// curl asks for a compressed body and shows what is in it.
+#[test]
+fn a_compressed_scrape_holds_the_same() {
+    let home = Home::new();
+    home.append(path_finished("server1", "/etc", Reason::Ok));
+    let exporter = home.start();
+    exporter.until(RECORDS, 1.0);
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--fail", "--compressed", "--max-time", "30", "--dump-header", "-"]);
+    let output = process::run(curl.arg(format!("http://{}/metrics", exporter.address)));
+    let (head, body) = output.stdout.split_once("\r\n\r\n").unwrap();
+    assert!(head.to_lowercase().contains("content-encoding: gzip"), "{head}");
+    // What the exporter tells of itself may have changed since.
+    let paths =
+        |text: &str| text.lines().filter(|line| line.contains("backup_path_")).collect::<Vec<_>>().join("\n");
+    assert_eq!(paths(body), paths(&exporter.scrape()));
+}
+
 #[test]
 fn promtool_has_nothing_to_say() {
     let home = Home::new();

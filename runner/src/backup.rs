@@ -1,25 +1,32 @@
 //! All hosts, several at a time; one that fails, fails alone.
 
 mod host;
+mod look;
 mod path;
 
 pub use host::{concerns_whole_host, status as status_of};
 
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use backup_common::reason::Reason;
-use backup_common::record::{Body, RunFinished, StatusCounts};
+use backup_common::record::{Body, PathFinished, RunFinished, StatusCounts};
 use backup_common::status::Status;
 
+use self::host::{HostOutcome, HostRun};
 use crate::destination::Base;
+use crate::free_space::Floor;
+use crate::hooks::Hooks;
 use crate::lock::Lock;
 use crate::plan::Plan;
+use crate::programs::Programs;
 use crate::rsync::output::Progress;
 use crate::stop::Stop;
+
+pub use host::status;
 
 /// Enough for a thread that waits for a child and reads its output.
 const STACK_BYTES: usize = 256 * 1024;
@@ -31,8 +38,14 @@ pub struct Session<'a> {
     pub base: &'a Base,
     /// The lock, for rsync to hold as well.
     pub lock: &'a Lock,
+    /// Which programs are there.
+    pub programs: &'a Programs,
     /// Asks for an orderly end.
     pub stop: &'a Stop,
+    /// The scripts.
+    pub hooks: &'a Hooks,
+    /// The floor of free space; it is ready when a transfer has to end, also because of `stop`.
+    pub floor: &'a Floor,
     /// Where everything is told.
     pub happened: &'a Sender<Happening>,
 }
@@ -42,6 +55,10 @@ pub struct Session<'a> {
 pub enum Happening {
     /// A fact for the log.
     Record(Body),
+    /// Something that belongs to no record.
+    Warning(String),
+    /// A path has failed and is tried again at the end of the run; its record comes then.
+    Postponed(Box<PathFinished>),
     /// A path is under way; for the terminal only.
     Progress {
         /// Host as configured.
@@ -65,7 +82,26 @@ pub struct Outcome {
 /// A host of which nothing came back.
 const LOST: Outcome = Outcome { status: Status::Failed, reason: Reason::Other };
 
+impl Outcome {
+    /// The same after a script afterwards has failed.
+    ///
+    /// What was transferred is in the backup, so that a success becomes a warning and no failure; a failure
+    /// keeps its own reason, which is the more important one.
+    fn and_trouble(self, reason: Reason) -> Self {
+        if self.status == Status::Failed { self } else { Self { status: Status::Warning, reason } }
+    }
+
+    /// Whether another try makes sense.
+    fn can_pass(self) -> bool {
+        self.status == Status::Failed && self.reason.passes()
+    }
+}
+
 impl Session<'_> {
+    fn warn(&self, text: &str) {
+        let _ = self.happened.send(Happening::Warning(format!("warning: {text}")));
+    }
+
     fn tell(&self, body: Body) {
         // The receiver outlives all threads; without it nobody is left to be told.
         let _ = self.happened.send(Happening::Record(body));
@@ -73,22 +109,26 @@ impl Session<'_> {
 }
 
 /// Backs up every host of the plan, at most `parallel` at a time, and sums up.
-pub fn all(plan: &Plan<'_>, session: Session<'_>, parallel: NonZeroUsize) -> io::Result<RunFinished> {
+///
+/// Paths that failed for a reason that can pass are tried again after all others, `retry_wait` later and again
+/// all hosts in parallel. Each path and each host has one record of its end in a run: that of its last try.
+pub fn all(
+    plan: &Plan<'_>,
+    session: Session<'_>,
+    parallel: NonZeroUsize,
+    retry_wait: Duration,
+) -> io::Result<RunFinished> {
     let begun = Instant::now();
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut outcomes = Vec::new();
-        while let Some(planned) = plan.hosts.get(next.fetch_add(1, Ordering::Relaxed)) {
-            outcomes.push(host::back_up(planned, session));
+    let mut runs: Vec<HostRun<'_>> = plan.hosts.iter().map(HostRun::new).collect();
+    let mut outcomes: Vec<HostOutcome> = Vec::with_capacity(runs.len());
+    while !runs.is_empty() {
+        let passed = pass(runs, session, parallel)?;
+        outcomes.extend(passed.finished);
+        runs = passed.waiting;
+        if !runs.is_empty() && session.stop.wait(retry_wait) {
+            outcomes.extend(runs.drain(..).map(|run| run.finish(session)));
         }
-        outcomes
-    };
-    let outcomes: Vec<host::HostOutcome> = thread::scope(|scope| {
-        let threads = (0..parallel.get().min(plan.hosts.len()))
-            .map(|_| thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work))
-            .collect::<io::Result<Vec<_>>>()?;
-        Ok::<_, io::Error>(threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect())
-    })?;
+    }
 
     let mut paths = StatusCounts::new();
     for outcome in outcomes.iter().flat_map(|host| &host.paths) {
@@ -104,6 +144,44 @@ pub fn all(plan: &Plan<'_>, session: Session<'_>, parallel: NonZeroUsize) -> io:
         duration_seconds: seconds(begun.elapsed()),
         hosts: count(&hosts),
         paths,
+    })
+}
+
+/// What a pass over several hosts leaves.
+#[derive(Default)]
+struct Passed<'a> {
+    finished: Vec<HostOutcome>,
+    waiting: Vec<HostRun<'a>>,
+}
+
+/// One pass over each of these hosts.
+fn pass<'a>(runs: Vec<HostRun<'a>>, session: Session<'_>, parallel: NonZeroUsize) -> io::Result<Passed<'a>> {
+    let threads = parallel.get().min(runs.len());
+    let queue = Mutex::new(runs.into_iter());
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = || {
+        let mut passed = Passed::default();
+        while let Some(mut run) = next() {
+            run.pass(session);
+            if run.waits() {
+                passed.waiting.push(run);
+            } else {
+                passed.finished.push(run.finish(session));
+            }
+        }
+        passed
+    };
+    thread::scope(|scope| {
+        let threads = (0..threads)
+            .map(|_| thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work))
+            .collect::<io::Result<Vec<_>>>()?;
+        let mut all = Passed::default();
+        for thread in threads {
+            let passed = thread.join().unwrap_or_default();
+            all.finished.extend(passed.finished);
+            all.waiting.extend(passed.waiting);
+        }
+        Ok(all)
     })
 }
 
@@ -135,7 +213,7 @@ fn count(outcomes: &[Outcome]) -> StatusCounts {
 }
 
 /// Seconds to the microsecond, as records hold them.
-fn seconds(duration: Duration) -> f64 {
+pub fn seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e6
 }
 
@@ -155,5 +233,24 @@ mod tests {
         assert_eq!(worst(&[OK, AWAY], false), OK);
         assert_eq!(worst(&[AWAY], false), AWAY);
         assert_eq!(worst(&[OK], true).reason, Reason::Interrupted);
+    }
+
+    #[test]
+    fn a_failed_script_afterwards_is_a_warning_at_least() {
+        let trouble = Reason::HookFailed;
+        for outcome in [OK, AWAY, VANISHED] {
+            assert_eq!(outcome.and_trouble(trouble), Outcome { status: Status::Warning, reason: trouble });
+        }
+        assert_eq!(REFUSED.and_trouble(trouble), REFUSED);
+    }
+
+    #[test]
+    fn only_failures_that_can_pass_are_tried_again() {
+        assert!(REFUSED.can_pass());
+        assert!(!AWAY.can_pass(), "a host that may be away is not waited for");
+        for reason in [Reason::AuthFailed, Reason::HostKeyChanged, Reason::HostKeyUnknown, Reason::MaxDelete]
+        {
+            assert!(!Outcome { status: Status::Failed, reason }.can_pass(), "{reason}");
+        }
     }
 }

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use backup_common::config::{Checked, Config};
 use backup_common::config_schema;
-use backup_common::effective_config::effective;
+use backup_common::effective_config::{Part, effective};
 use backup_common::problems::{Problem, Problems};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::cli::Cli;
 use crate::{exit_code, print, run};
@@ -33,6 +33,13 @@ pub fn check_config(file: &Path, cli: &Cli) -> ExitCode {
     for warning in &checked.warnings {
         print::error_line(&format!("warning: {warning}"));
     }
+    let (_, problems) = run::outside_files(&checked.config, || checked.config.hosts.iter());
+    if !problems.is_empty() {
+        for problem in &problems {
+            print::error_line(problem);
+        }
+        return exit_code::CONFIG.into();
+    }
     if cli.verbose {
         print::line(effective(&checked.config).to_yaml().trim_end());
         // Standard output is the configuration alone, to be kept or compared.
@@ -50,33 +57,40 @@ fn summary(checked: &Checked) -> String {
 
 /// One JSON document: `errors`, `warnings`, and the configuration, or null where it can not be used.
 fn check_for_machines(file: &Path) -> ExitCode {
+    let unusable = Part::Unset("not usable");
     let (code, problems, config) = match run::read_text(file).map(|text| Config::parse(&text)) {
         Ok(Ok(Checked { config, warnings })) => {
-            let problems = Problems { errors: Vec::new(), warnings };
-            (exit_code::SUCCESS, problems, serde_json::to_value(effective(&config)).unwrap_or_default())
+            (exit_code::SUCCESS, Problems { errors: Vec::new(), warnings }, effective(&config))
         }
-        Ok(Err(problems)) => (exit_code::CONFIG, problems, Value::Null),
+        Ok(Err(problems)) => (exit_code::CONFIG, problems, unusable),
         Err(message) => {
             let mut problems = Problems::default();
             problems.error(0, "", message);
-            (exit_code::CONFIG, problems, Value::Null)
+            (exit_code::CONFIG, problems, unusable)
         }
     };
-    print::line(&pretty(&json!({
-        "file": file.display().to_string(),
-        "errors": problems.errors.iter().map(problem).collect::<Vec<_>>(),
-        "warnings": problems.warnings.iter().map(problem).collect::<Vec<_>>(),
-        "effective": config,
-    })));
+    print::line(&pretty(&block([
+        ("file", Part::Text(file.display().to_string())),
+        ("errors", Part::List(problems.errors.iter().map(problem).collect())),
+        ("warnings", Part::List(problems.warnings.iter().map(problem).collect())),
+        ("effective", config),
+    ])));
     code.into()
 }
 
-fn problem(problem: &Problem) -> Value {
-    // Line 0 stands for the file itself, which could not be read.
-    let line = (problem.line > 0).then_some(problem.line);
-    json!({ "line": line, "key": problem.key, "message": problem.message })
+fn problem(problem: &Problem) -> Part {
+    block([
+        // Line 0 stands for the file itself, which could not be read.
+        ("line", if problem.line == 0 { Part::Unset("none") } else { Part::Number(problem.line.into()) }),
+        ("key", Part::Text(problem.key.clone())),
+        ("message", Part::Text(problem.message.clone())),
+    ])
 }
 
-fn pretty(value: &Value) -> String {
+fn block<const N: usize>(keys: [(&str, Part); N]) -> Part {
+    Part::Block(keys.into_iter().map(|(key, part)| (key.to_owned(), part)).collect())
+}
+
+fn pretty(value: &impl Serialize) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default()
 }

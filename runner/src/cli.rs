@@ -11,7 +11,7 @@ use clap::{ArgGroup, Parser};
 #[command(
     version,
     arg_required_else_help = true,
-    group = ArgGroup::new("mode").required(true).args(["backup", "dry_run", "check_config", "print_schema"]),
+    group = ArgGroup::new("mode").required(true).args(["backup", "dry_run", "verify_hosts", "check_config", "print_schema"]),
     after_help = EXIT_CODES
 )]
 pub struct Cli {
@@ -22,6 +22,10 @@ pub struct Cli {
     /// Show what a backup would run, transfer and delete; change nothing, and run beside a backup if need be.
     #[arg(long)]
     pub dry_run: bool,
+
+    /// Check that each host can be reached and its paths can be read; on a terminal, help with keys.
+    #[arg(long)]
+    pub verify_hosts: bool,
 
     /// Read the configuration and report all its problems; touch nothing else. With --verbose or --json also
     /// what counts after inheritance and defaults.
@@ -60,7 +64,7 @@ Exit codes:
     3  finished with warnings
    10  at least one host or path failed
    11  another run holds the lock
-   12  refused: the backup directory is missing, or there is no space
+   12  refused: the backup directory or rsync is missing, or there is no space
    75  nothing to do
   128+ ended by this signal";
 

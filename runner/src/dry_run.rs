@@ -8,6 +8,7 @@ mod planned;
 mod table;
 
 use std::num::NonZeroUsize;
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::thread;
 
@@ -16,18 +17,25 @@ use backup_common::error_chain::ErrorChain;
 
 use crate::destination::Base;
 use crate::plan::Plan;
+use crate::programs::Programs;
 use crate::stop::Stop;
 use crate::{exit_code, print, volume};
 
 /// Shows what a run of this plan would do; `json` as one JSON line for each path.
 pub fn dry_run(plan: &Plan<'_>, config: &Config, json: bool) -> ExitCode {
+    let stop = match Stop::listen() {
+        Ok(stop) => stop,
+        Err(error) => {
+            print::error_line(&format!("cannot listen for signals: {error}"));
+            return exit_code::REFUSED.into();
+        }
+    };
+    let programs = Programs::look(plan.hosts.iter().map(|planned| planned.host), stop.as_fd());
+    let escapes_names = programs.escapes_names();
     if !json {
         print::line(&planned::heading());
         for host in &plan.hosts {
-            print::line(planned::host(config, host).trim_end());
-        }
-        for step in planned::snapshot_steps(config) {
-            print::line(&step);
+            print::line(planned::host(config, host, escapes_names).trim_end());
         }
     }
     let base = match Base::open(&config.backup_base) {
@@ -41,15 +49,8 @@ pub fn dry_run(plan: &Plan<'_>, config: &Config, json: bool) -> ExitCode {
         print::error_line(&format!("the backup would be refused: {}", ErrorChain(&error)));
         return exit_code::of_refusal(error.reason());
     }
-    let stop = match Stop::listen() {
-        Ok(stop) => stop,
-        Err(error) => {
-            print::error_line(&format!("cannot listen for signals: {error}"));
-            return exit_code::REFUSED.into();
-        }
-    };
     let cores = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let forecasts = match forecast::all(plan, &base, &stop, config.parallel.unwrap_or(cores)) {
+    let forecasts = match forecast::all(plan, &base, &stop, config.parallel.unwrap_or(cores), escapes_names) {
         Ok(forecasts) => forecasts,
         Err(error) => {
             print::error_line(&format!("cannot start the threads of this run: {error}"));
@@ -62,6 +63,9 @@ pub fn dry_run(plan: &Plan<'_>, config: &Config, json: bool) -> ExitCode {
         }
     } else {
         print::line(&format!("\n{}", table::table(&forecasts).trim_end()));
+        for line in planned::snapshot_steps(config, &base) {
+            print::line(&line);
+        }
     }
     let worst = forecasts.iter().map(|forecast| forecast.status).max();
     let stopped = stop.signal();

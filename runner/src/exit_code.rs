@@ -15,7 +15,7 @@ pub const WARNING: u8 = 3;
 pub const FAILED: u8 = 10;
 /// Another run holds the lock.
 pub const LOCKED: u8 = 11;
-/// Refused: the backup directory is missing, or there is no space.
+/// Refused: the backup directory or rsync is missing, or there is no space.
 pub const REFUSED: u8 = 12;
 /// Nothing to do: every host is skipped.
 pub const NOTHING: u8 = 75;

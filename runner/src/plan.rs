@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use backup_common::config::{Config, Host, MaxDelete, PathJob, Scripts};
+use backup_common::config::{Config, Host, MaxDelete, PathJob};
 use backup_common::rsync_options;
 
 /// Files that may always be deleted, so that a small directory can change.
@@ -33,6 +33,8 @@ pub struct PathPlan<'a> {
     pub job: &'a PathJob,
     /// Most files that may be deleted; `None` is no limit.
     pub max_delete: Option<u64>,
+    /// The source held files when it was last backed up, so that an empty one is no success.
+    pub held_files: bool,
 }
 
 /// Why there is no plan.
@@ -44,19 +46,26 @@ pub enum PlanError {
     /// `--force-delete` names a path that is not there.
     #[error("cannot use --force-delete {0}: no such HOST:PATH in the configuration")]
     UnknownPath(String),
-    /// A key whose work this version does not do, and without which a backup would be wrong.
-    #[error(
-        "cannot back up {0}: {1} is set, and this version does not run it yet; nothing was started, because a backup without it could be wrong"
-    )]
-    NotYet(String, &'static str),
 }
 
-/// Makes the plan of a run; `file_counts` holds the file count last seen of each host and path.
+/// What the last runs have seen of a path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LastSeen {
+    /// Files, directories and links on the source when it was last backed up.
+    pub files: u64,
+    /// Since then its deletions were stopped by their budget.
+    pub stopped: bool,
+}
+
+/// By host and path.
+pub type AllLastSeen = HashMap<(String, String), LastSeen>;
+
+/// Makes the plan of a run from the configuration, the command line and what was last seen of each path.
 pub fn plan<'a>(
     config: &'a Config,
     only: &[String],
     force_delete: &[String],
-    file_counts: &HashMap<(String, String), u64>,
+    last_seen: &AllLastSeen,
 ) -> Result<Plan<'a>, PlanError> {
     for name in only {
         if !config.hosts.iter().any(|host| host.name.as_str() == name) {
@@ -72,58 +81,39 @@ pub fn plan<'a>(
         }
     }
     let chosen = |host: &&Host| only.is_empty() || only.iter().any(|name| name == host.name.as_str());
-    let hosts: Vec<HostPlan<'a>> = config
-        .hosts
-        .iter()
-        .filter(chosen)
-        .map(|host| HostPlan { host, paths: path_plans(host, force_delete, file_counts) })
-        .collect();
-    for planned in hosts.iter().filter(|planned| planned.host.enabled) {
-        refuse_what_is_not_built(planned.host)?;
-    }
-    Ok(Plan { hosts })
+    let planned = |host| HostPlan { host, paths: path_plans(host, force_delete, last_seen) };
+    Ok(Plan { hosts: config.hosts.iter().filter(chosen).map(planned).collect() })
 }
 
-fn path_plans<'a>(
-    host: &'a Host,
-    force_delete: &[String],
-    file_counts: &HashMap<(String, String), u64>,
-) -> Vec<PathPlan<'a>> {
+fn path_plans<'a>(host: &'a Host, force_delete: &[String], last_seen: &AllLastSeen) -> Vec<PathPlan<'a>> {
     let plan = |job: &'a PathJob| {
         let accepted = force_delete.iter().any(|accepted| *accepted == format!("{}:{}", host.name, job.path));
-        let last_seen = file_counts.get(&(host.name.to_string(), job.path.clone())).copied();
-        let limited = rsync_options::deletes(&job.rsync_options) && !accepted;
-        PathPlan { job, max_delete: if limited { delete_budget(job.max_delete, last_seen) } else { None } }
+        let seen = last_seen.get(&(host.name.to_string(), job.path.clone())).copied().unwrap_or_default();
+        let guarded = !accepted && job.max_delete != MaxDelete::Off;
+        let limited = guarded && rsync_options::deletes(&job.rsync_options);
+        PathPlan {
+            job,
+            max_delete: if limited { delete_budget(job.max_delete, seen) } else { None },
+            // The source's own directory is counted too.
+            held_files: guarded && seen.files > 1,
+        }
     };
     host.paths.iter().map(plan).collect()
 }
 
 /// The budget for deletions in one run.
-fn delete_budget(limit: MaxDelete, last_seen: Option<u64>) -> Option<u64> {
-    let share = |percent: u8| last_seen.unwrap_or(0).saturating_mul(u64::from(percent)) / 100;
+///
+/// Once the default has stopped a run, nothing more is deleted until somebody accepts it, sets a budget or the
+/// files are back: else a shrunk source would take the whole backup along, one budget a night.
+fn delete_budget(limit: MaxDelete, seen: LastSeen) -> Option<u64> {
+    let share = |percent: u8| seen.files.saturating_mul(u64::from(percent)) / 100;
     match limit {
         MaxDelete::Off => None,
         MaxDelete::Files(files) => Some(files),
         MaxDelete::Percent(percent) => Some(share(percent)),
+        MaxDelete::Default if seen.stopped => Some(0),
         MaxDelete::Default => Some(share(DELETABLE_PERCENT).max(ALWAYS_DELETABLE)),
     }
-}
-
-fn refuse_what_is_not_built(host: &Host) -> Result<(), PlanError> {
-    let scripts = |scripts: &Scripts| *scripts != Scripts::default();
-    if scripts(&host.scripts) {
-        return Err(PlanError::NotYet(host.name.to_string(), "a pre- or post-script"));
-    }
-    for job in &host.paths {
-        let name = || format!("{}:{}", host.name, job.path);
-        if scripts(&job.scripts) {
-            return Err(PlanError::NotYet(name(), "a pre- or post-script"));
-        }
-        if job.require.is_some() {
-            return Err(PlanError::NotYet(name(), "require"));
-        }
-    }
-    Ok(())
 }
 
 impl Plan<'_> {
@@ -158,17 +148,20 @@ mod tests {
     #[test]
     fn the_budget_follows_the_last_file_count() {
         let config = config(TWO);
-        let counts = HashMap::from([
-            (("a".to_owned(), "/x".to_owned()), 1000),
-            (("b".to_owned(), "/x".to_owned()), 1000),
-        ]);
-        let budgets = |force: &[String], counts: &HashMap<_, _>| -> Vec<Option<u64>> {
+        let seen = |files, stopped| {
+            let of = |host: &str| ((host.to_owned(), "/x".to_owned()), LastSeen { files, stopped });
+            AllLastSeen::from([of("a"), of("b")])
+        };
+        let counts = seen(1000, false);
+        let budgets = |force: &[String], counts: &AllLastSeen| -> Vec<Option<u64>> {
             let plan = plan(&config, &[], force, counts).expect("plans");
             plan.hosts.iter().flat_map(|host| host.paths.iter().map(|path| path.max_delete)).collect()
         };
         assert_eq!(budgets(&[], &counts), [Some(200), Some(50), Some(100)]);
         assert_eq!(budgets(&["a:/x".to_owned()], &counts), [None, Some(50), Some(100)]);
         assert_eq!(budgets(&[], &HashMap::new()), [Some(50), Some(50), Some(0)]);
+        assert_eq!(budgets(&[], &seen(1000, true)), [Some(0), Some(50), Some(100)]);
+        assert_eq!(budgets(&["a:/x".to_owned()], &seen(1000, true)), [None, Some(50), Some(100)]);
         assert!(plan(&config, &[], &["a:/z".to_owned()], &counts).is_err());
     }
 
@@ -180,8 +173,16 @@ mod tests {
     }
 
     #[test]
-    fn a_script_is_never_left_out_in_silence() {
-        let config = config("hosts: {a: {paths: [{path: /x, pre_script: stop_db}]}}");
-        assert!(matches!(plan(&config, &[], &[], &HashMap::new()), Err(PlanError::NotYet(..))));
+    fn a_source_has_held_files_unless_its_guard_is_off_or_opened() {
+        let config = config("hosts: {a: {paths: [{path: /x}, {path: /y, max_delete: 0}, {path: /z}]}}");
+        let seen =
+            |path: &str, files| (("a".to_owned(), path.to_owned()), LastSeen { files, stopped: false });
+        let counts = AllLastSeen::from([seen("/x", 2), seen("/y", 2), seen("/z", 1)]);
+        let held = |force: &[String]| -> Vec<bool> {
+            let plan = plan(&config, &[], force, &counts).expect("plans");
+            plan.hosts[0].paths.iter().map(|path| path.held_files).collect()
+        };
+        assert_eq!(held(&[]), [true, false, false]);
+        assert_eq!(held(&["a:/x".to_owned()]), [false, false, false]);
     }
 }

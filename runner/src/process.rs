@@ -3,17 +3,19 @@
 //! It understands nothing of what the child prints.
 
 mod activity;
+mod feed;
 mod spawn;
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
+pub use feed::{Feed, run_fed};
 pub use spawn::Inherit;
 
 /// Time between asking a child to end and ending it.
@@ -74,8 +76,18 @@ pub fn run(
     stop: BorrowedFd<'_>,
     mut heard: impl FnMut(Stream, &[u8]),
 ) -> io::Result<Ending> {
-    let mut child = spawn::spawn(command, inherit)?;
-    let outcome = supervise(&mut child, limits, stop, &mut heard);
+    let child = spawn::spawn(command, inherit, Stdio::null(), None)?;
+    finish(child, limits, Some(stop), &mut heard)
+}
+
+/// Watches a child until it has ended.
+fn finish(
+    mut child: Child,
+    limits: Limits,
+    stop: Option<BorrowedFd<'_>>,
+    heard: &mut impl FnMut(Stream, &[u8]),
+) -> io::Result<Ending> {
+    let outcome = supervise(&mut child, limits, stop, heard);
     if outcome.is_err() {
         // Never leave one behind that nobody watches.
         let _ = child.kill();
@@ -94,7 +106,7 @@ struct Pipes {
 fn supervise(
     child: &mut Child,
     limits: Limits,
-    stop: BorrowedFd<'_>,
+    stop: Option<BorrowedFd<'_>>,
     heard: &mut impl FnMut(Stream, &[u8]),
 ) -> io::Result<Option<Cut>> {
     let mut pipes = Pipes::of(child)?;
@@ -121,7 +133,7 @@ fn supervise(
         }
         let wake = kill_at.or_else(|| clock.wake());
         let mut watched = vec![PollFd::new(&ended, PollFlags::IN)];
-        if cut.is_none() {
+        if let Some(stop) = stop.filter(|_| cut.is_none()) {
             watched.push(PollFd::from_borrowed_fd(stop, PollFlags::IN));
         }
         let first_pipe = watched.len();
@@ -132,7 +144,7 @@ fn supervise(
         if pipes.read(&ready[first_pipe..], heard)? {
             clock.moved();
         }
-        if cut.is_none() && ready[1] {
+        if first_pipe == 2 && ready[1] {
             cut = Some(Cut::Stopped);
         }
         if ready[0] {

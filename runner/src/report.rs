@@ -2,6 +2,7 @@
 
 mod journal;
 mod plain;
+mod progress;
 mod summary;
 mod terminal;
 
@@ -19,9 +20,12 @@ use jiff::Timestamp;
 use crate::backup::Happening;
 use crate::identity::Identity;
 use crate::plan::Plan;
+use crate::rsync::command::Request;
 use crate::rsync::output::Progress;
 use crate::stats_log::{StatsLog, StatsLogError};
 use crate::{command_line, journal_socket, print};
+
+pub use terminal::paint;
 
 /// The one place from which a run speaks.
 pub struct Reporter {
@@ -43,6 +47,10 @@ trait View {
     fn record(&mut self, body: &Body);
     /// A path is under way.
     fn progress(&mut self, host: &str, path: &str, progress: Progress);
+    /// A path has failed and will be tried again; its record comes then.
+    fn postponed(&mut self, finished: &PathFinished) {
+        self.warn(&plain::postponed(finished));
+    }
     /// Something that belongs to no record.
     fn warn(&mut self, message: &str);
     /// Something for those who want to see more.
@@ -70,11 +78,12 @@ impl Reporter {
     }
 
     /// Shows each command when it starts, and what was said when it ends.
-    pub fn be_verbose(&mut self, plan: &Plan<'_>, config: &Config) {
+    pub fn be_verbose(&mut self, plan: &Plan<'_>, config: &Config, escapes_names: bool) {
         self.verbose = true;
         for planned in &plan.hosts {
             for path in &planned.paths {
-                let line = command_line::of_path(config, planned.host, path.job, path.max_delete);
+                let request = Request { max_delete: path.max_delete, escapes_names };
+                let line = command_line::of_path(config, planned.host, path.job, request);
                 self.commands.insert((planned.host.name.to_string(), path.job.path.clone()), line);
             }
         }
@@ -90,6 +99,8 @@ impl Reporter {
         for happening in happenings {
             match happening {
                 Happening::Record(body) => self.tell(body),
+                Happening::Warning(message) => self.view.warn(&message),
+                Happening::Postponed(finished) => self.view.postponed(&finished),
                 Happening::Progress { host, path, progress } => self.view.progress(&host, &path, progress),
             }
         }
@@ -99,7 +110,7 @@ impl Reporter {
     pub fn tell(&mut self, body: Body) {
         let record = Record { time: Timestamp::now(), run_id: self.identity.run_id.clone(), body };
         match self.log.as_mut().map(|log| log.append(&record)) {
-            Some(Ok(())) => self.complaint = None,
+            Some(Ok(())) => {}
             Some(Err(error)) => {
                 self.complain(&error);
                 self.view.not_logged(&record);
@@ -121,6 +132,11 @@ impl Reporter {
     /// Shows a warning that is no record.
     pub fn warn(&mut self, message: &str) {
         self.view.warn(message);
+    }
+
+    /// The ends of paths that were told so far.
+    pub fn finished(&self) -> &[PathFinished] {
+        &self.finished
     }
 
     /// Shows the closing table.
@@ -187,7 +203,7 @@ pub fn refuse_config(problems: &str) {
 }
 
 /// The rules of no-color.org, and no colours where the terminal says that it can do nothing.
-fn wants_colours() -> bool {
+pub fn wants_colours() -> bool {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     set("NO_COLOR").is_none() && set("TERM").is_some_and(|terminal| terminal != "dumb")
 }

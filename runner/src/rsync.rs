@@ -1,10 +1,13 @@
 //! rsync, from a planned path to figures and a verdict.
 //!
-//! [`command`] builds the argument list, [`output`] reads what it prints to standard output,
-//! [`messages`] what it prints to standard error, [`verdict`] says how it ended. All four are pure;
-//! the process itself is run by [`crate::process`].
+//! [`command`] builds the argument list, [`listing`] that of a look beforehand, [`output`] reads what it
+//! prints to standard output, [`messages`] what it prints to standard error, [`verdict`] says how it ended,
+//! [`version`] knows which versions are to be wary of. All are pure; the process itself is run by
+//! [`crate::process`].
 
 pub mod command;
+pub mod listing;
 pub mod messages;
 pub mod output;
 pub mod verdict;
+pub mod version;

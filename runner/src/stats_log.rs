@@ -5,10 +5,18 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Once};
 
 use backup_common::lines::{Line, LineBuffer};
-use backup_common::record::{Body, Record};
+use backup_common::reason::Reason;
+use backup_common::record::{Body, PathFinished, Record, TransferStats};
+use backup_common::status::Status;
+use jiff::Timestamp;
 use rustix::fs::{FileType, Mode, OFlags, fdatasync, fstat, ftruncate, open, stat};
+use signal_hook::consts::signal::SIGXFSZ;
+
+use crate::plan::{AllLastSeen, LastSeen};
 
 /// How much of the log's end is read for what was last seen: some ten thousand paths.
 const LOOK_BACK_BYTES: u64 = 16 * 1024 * 1024;
@@ -36,6 +44,7 @@ impl StatsLog {
     /// Opens the log and makes it if needed, readable by its group.
     pub fn open(path: &Path) -> Result<Self, StatsLogError> {
         let failed = |error: io::Error| StatsLogError::Io(path.to_owned(), error);
+        survive_size_limit();
         let flags = OFlags::RDWR
             | OFlags::APPEND
             | OFlags::CREATE
@@ -68,7 +77,7 @@ impl StatsLog {
             .map_err(|error| failed(&self.path, error.into()))?;
         if written < line.len() {
             // A full disk takes a part: cut it back, or begin the next line anew.
-            self.torn = u64::try_from(before).map_or(true, |size| ftruncate(&self.file, size).is_err());
+            self.torn = !self.cut_back(before, written);
             return Err(failed(&self.path, io::ErrorKind::StorageFull.into()));
         }
         self.torn = false;
@@ -76,6 +85,13 @@ impl StatsLog {
             fdatasync(&self.file).map_err(|error| failed(&self.path, error.into()))?;
         }
         Ok(())
+    }
+
+    /// Takes the part of a record away again, unless another run has written behind it.
+    fn cut_back(&self, before: i64, written: usize) -> bool {
+        let end = i64::try_from(written).ok().and_then(|written| before.checked_add(written));
+        let is_last = fstat(&self.file).is_ok_and(|found| Some(found.st_size) == end);
+        is_last && u64::try_from(before).is_ok_and(|size| ftruncate(&self.file, size).is_ok())
     }
 
     /// Whether logrotate has put another file in its place.
@@ -87,6 +103,17 @@ impl StatsLog {
     }
 }
 
+/// A limit on the size of files (`RLIMIT_FSIZE`, setrlimit(2)) must cost a record and not the run.
+///
+/// With a handler the write says so instead. rsync does not inherit it, as it would an ignored signal.
+fn survive_size_limit() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // Where it can not be caught, everything else still works.
+        let _ = signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)));
+    });
+}
+
 fn last_byte(file: &OwnedFd) -> io::Result<Option<u8>> {
     let size = u64::try_from(fstat(file)?.st_size).unwrap_or(0);
     let mut byte = [0];
@@ -94,46 +121,92 @@ fn last_byte(file: &OwnedFd) -> io::Result<Option<u8>> {
     Ok((count == 1).then_some(byte[0]))
 }
 
-/// The file count last seen of each host and path, from the end of the log; an unreadable log knows none.
-pub fn file_counts(path: &Path) -> HashMap<(String, String), u64> {
-    let mut counts = HashMap::new();
+/// What was last seen of each host and path, from the end of the log; an unreadable log knows nothing.
+pub fn last_seen(path: &Path) -> AllLastSeen {
+    let mut counts = AllLastSeen::new();
+    each_record(path, |record| {
+        if let Body::PathFinished(finished) = record.body {
+            let seen = counts.entry((finished.host, finished.path)).or_default();
+            take(seen, finished.status, finished.reason, finished.stats.as_ref());
+        }
+    });
+    counts
+}
+
+/// What earlier runs have left in the log.
+#[derive(Debug, Default)]
+pub struct Earlier {
+    /// Time of the last record.
+    pub last_record: Option<Timestamp>,
+    /// The last end of each path that has not begun again since.
+    pub ends: HashMap<(String, String), PathFinished>,
+}
+
+/// What earlier runs have left, from the end of the log; an unreadable log knows nothing.
+pub fn earlier(path: &Path) -> Earlier {
+    let mut earlier = Earlier::default();
+    each_record(path, |record| {
+        earlier.last_record = Some(record.time);
+        match record.body {
+            Body::PathStarted(started) => {
+                earlier.ends.remove(&(started.host, started.path));
+            }
+            Body::PathFinished(finished) => {
+                earlier.ends.insert((finished.host.clone(), finished.path.clone()), *finished);
+            }
+            _ => {}
+        }
+    });
+    earlier
+}
+
+/// Reads the records at the end of the log.
+fn each_record(path: &Path, mut found: impl FnMut(Record)) {
     // To open a pipe would wait for its writer.
     if !path.is_file() {
-        return counts;
+        return;
     }
-    let Ok(mut file) = File::open(path) else { return counts };
+    let Ok(mut file) = File::open(path) else { return };
     let size = file.metadata().map_or(0, |found| found.len());
     if file.seek(SeekFrom::Start(size.saturating_sub(LOOK_BACK_BYTES))).is_err() {
-        return counts;
+        return;
     }
     let mut lines = LineBuffer::default();
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(count @ 1..) = file.read(&mut buffer) {
         lines.push(&buffer[..count], |line| {
-            let Line::Complete(line) = line else { return };
-            if let Ok(Record { body: Body::PathFinished(finished), .. }) = Record::decode(line)
-                && let Some(stats) = finished.stats
-                && stats.files > 1
+            if let Line::Complete(line) = line
+                && let Ok(record) = Record::decode(line)
             {
-                counts.insert((finished.host, finished.path), stats.files);
+                found(record);
             }
         });
     }
-    counts
+}
+
+/// Only a source that is in the backup counts: what a failed try has listed may be a part of it.
+fn take(seen: &mut LastSeen, status: Status, reason: Reason, figures: Option<&TransferStats>) {
+    match (status, figures) {
+        (Status::Success | Status::Warning, Some(figures)) => {
+            *seen = LastSeen { files: figures.files, stopped: false };
+        }
+        // Its figures say that rsync ran and was stopped; without them nothing was deleted.
+        (_, Some(_)) if matches!(reason, Reason::MaxDelete | Reason::EmptySource) => seen.stopped = true,
+        _ => {}
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
 
-    use backup_common::reason::Reason;
     use backup_common::record::RunRefused;
 
     use super::*;
 
     fn record() -> Record {
         Record {
-            time: jiff::Timestamp::UNIX_EPOCH,
+            time: Timestamp::UNIX_EPOCH,
             run_id: "r".to_owned(),
             body: Body::RunRefused(RunRefused { reason: Reason::Locked, message: "m".to_owned() }),
         }
@@ -160,6 +233,27 @@ mod tests {
         fs::rename(&path, folder.path().join("log.1")).expect("renamed");
         log.append(&record()).expect("appends");
         assert_eq!(fs::read_to_string(&path).expect("read"), record().encode());
+    }
+
+    #[test]
+    fn a_failed_try_does_not_change_what_was_seen_but_its_stop() {
+        let stats = |files| TransferStats { files, ..TransferStats::default() };
+        let mut seen = LastSeen::default();
+        let mut step = |status, reason, files: Option<u64>| {
+            take(&mut seen, status, reason, files.map(stats).as_ref());
+            (seen.files, seen.stopped)
+        };
+        assert_eq!(step(Status::Success, Reason::Ok, Some(300)), (300, false));
+        assert_eq!(step(Status::Failed, Reason::EmptySource, None), (300, false));
+        assert_eq!(step(Status::Failed, Reason::MaxDelete, Some(100)), (300, true));
+        assert_eq!(step(Status::Failed, Reason::Unreachable, None), (300, true));
+        assert_eq!(step(Status::Failed, Reason::SourceMissing, Some(0)), (300, true));
+        assert_eq!(step(Status::Warning, Reason::VanishedFiles, Some(99)), (99, false));
+        assert_eq!(
+            step(Status::Success, Reason::Ok, Some(1)),
+            (1, false),
+            "accepted, or emptied without delete"
+        );
     }
 
     #[test]

@@ -5,7 +5,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 /// Becomes readable at the first signal and stays so: nobody ever reads from it.
@@ -26,6 +28,24 @@ impl Stop {
             signal_hook::low_level::pipe::register(number, writer.try_clone()?)?;
         }
         Ok(Self { reader, signal })
+    }
+
+    /// Waits so long, or until a signal asks for the end; says whether one has.
+    pub fn wait(&self, time: Duration) -> bool {
+        let until = Instant::now() + time;
+        while self.signal().is_none() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            let timeout = Timespec {
+                tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+                tv_nsec: i64::from(left.subsec_nanos()),
+            };
+            // An interrupted or refused poll only means to look again.
+            let _ = poll(&mut [PollFd::new(&self.reader, PollFlags::IN)], Some(&timeout));
+        }
+        true
     }
 
     /// The signal that asked for the end, if one did.

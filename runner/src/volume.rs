@@ -1,14 +1,16 @@
 //! Whether the backup directory is the file system that it should be, and has room.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use backup_common::config::Amount;
 use backup_common::reason::Reason;
 use backup_common::units;
-use rustix::fs::{fstat, fstatvfs, stat};
+use rustix::fs::{StatVfsMountFlags, fstat, fstatvfs, stat};
 
 use crate::destination::Base;
+use crate::free_space::Room;
 
 /// Why nothing is written.
 #[derive(Debug, thiserror::Error)]
@@ -53,18 +55,41 @@ pub fn check(base: &Base, require_mount: bool, min_free: Option<Amount>) -> Resu
             return Err(VolumeError::NotMounted(base.path().to_owned()));
         }
     }
-    if let Some(amount) = min_free {
-        let found = fstatvfs(base).map_err(failed)?;
-        let free = found.f_bavail.saturating_mul(found.f_frsize);
-        let wanted = match amount {
-            Amount::Count(bytes) => bytes,
-            Amount::Percent(share) => found.f_blocks.saturating_mul(found.f_frsize) / 100 * u64::from(share),
-        };
-        if free < wanted {
+    if let Some(floor) = min_free {
+        let room = Room::of(base, floor).map_err(|error| VolumeError::Io(base.path().to_owned(), error))?;
+        if room.is_short() {
+            let Room { free, wanted } = room;
             return Err(VolumeError::NoSpace { path: base.path().to_owned(), free, wanted });
         }
     }
     Ok(())
+}
+
+/// Whether nothing can be written any more, as after an error that made the kernel remount it.
+pub fn is_read_only(directory: impl AsFd) -> bool {
+    fstatvfs(directory).is_ok_and(|found| found.f_flag.contains(StatVfsMountFlags::RDONLY))
+}
+
+/// What to say of a backup volume whose mount lets setuid programs and device files of other machines work here.
+///
+/// Nothing on the root file system, where such a mount can not be had.
+pub fn mount_warning(base: &Base) -> Option<String> {
+    let (root, found) = (stat(Path::new("/")).ok()?, fstat(base).ok()?);
+    if root.st_dev == found.st_dev {
+        return None;
+    }
+    let flags = fstatvfs(base).ok()?.f_flag;
+    let options = [(StatVfsMountFlags::NOSUID, "nosuid"), (StatVfsMountFlags::NODEV, "nodev")];
+    let lacking: Vec<_> =
+        options.iter().filter(|(flag, _)| !flags.contains(*flag)).map(|(_, name)| *name).collect();
+    let (path, names) = (base.path().display(), lacking.join(","));
+    (!lacking.is_empty()).then(|| {
+        format!(
+            "warning: {path} is mounted without {names}: setuid programs and device files in the backups would work \
+             on this machine; add {names} to its options in /etc/fstab, and for now: \
+             mount -o remount,{names} \"$(findmnt -no TARGET -T {path})\""
+        )
+    })
 }
 
 #[cfg(test)]

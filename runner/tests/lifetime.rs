@@ -81,6 +81,40 @@ fn a_signal_ends_the_run_in_order() {
 }
 
 #[test]
+fn a_stop_that_reaches_rsync_as_well_is_still_a_stop() {
+    let (site, source) = slow_site();
+    let mut run = start(&site);
+    // As systemd does with KillMode=control-group, and rsync first.
+    for process in rsyncs_in(&site.base()) {
+        process::run(Command::new("kill").args(["-s", "STOP", &process]));
+    }
+    for process in rsyncs_in(&site.base()) {
+        process::run(Command::new("kill").args(["-s", "TERM", &process]));
+    }
+    run.signal("TERM");
+    for process in rsyncs_in(&site.base()) {
+        process::run(Command::new("kill").args(["-s", "CONT", &process]));
+    }
+    assert_eq!(run.wait().code(), Some(143));
+    assert_eq!(site.verdict("h", &source), (Status::Failed, Reason::Interrupted));
+}
+
+#[test]
+fn a_long_transfer_is_recorded_while_it_lasts() {
+    let (site, _) = slow_site();
+    let mut run = start(&site);
+    let progress = wait::until("a record of the progress", || {
+        site.records().into_iter().find_map(|record| match record.body {
+            Body::PathProgress(progress) => Some(progress),
+            _ => None,
+        })
+    });
+    run.signal("TERM");
+    run.wait();
+    assert!(progress.bytes > 0 && progress.percent > 0.0 && progress.percent < 100.0, "{progress:?}");
+}
+
+#[test]
 fn no_rsync_outlives_a_killed_runner_and_no_second_run_overlaps_it() {
     let (site, _) = slow_site();
     let mut run = start(&site);
@@ -231,17 +265,6 @@ fn a_stats_log_that_can_not_be_written_does_not_stop_the_backup() {
     assert_eq!(output.code, 0, "{output:?}");
     assert!(output.stderr.contains("cannot write to the stats log"), "{}", output.stderr);
     assert!(site.base().join("h/data/f").exists());
-}
-
-#[test]
-fn a_script_that_can_not_run_yet_stops_everything() {
-    let site = Site::new();
-    let source = site.source("src", &[("f", "1")]);
-    site.configure("", &host("h", "pre_script: stop_db", &source));
-    let output = site.backup(&[]);
-    assert_eq!(output.code, 2);
-    assert!(output.stderr.contains("pre- or post-script"), "{}", output.stderr);
-    assert!(!site.base().join("h").exists());
 }
 
 #[test]

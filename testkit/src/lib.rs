@@ -10,6 +10,7 @@
     reason = "a test that can not go on fails"
 )]
 
+pub mod btrfs;
 pub mod http;
 pub mod machine;
 pub mod process;

@@ -1,10 +1,10 @@
 //! The snapshots block: the volume, where its snapshots are kept, and the schedules.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{absolute, value_or};
-use crate::config::{Schedule, Snapshots};
+use crate::config::{Host, Schedule, Snapshots};
 use crate::config_file::{ScheduleBlock, SnapshotsBlock};
 use crate::names;
 use crate::problems::Problems;
@@ -55,6 +55,34 @@ pub(super) fn check(block: &SnapshotsBlock, problems: &mut Problems) -> Option<S
     }
     let volume = absolute(Some(volume), "snapshots.volume", "", problems);
     Some(Snapshots { directory: volume.join(parts.iter().collect::<PathBuf>()), volume, before, schedules })
+}
+
+/// Reports a snapshot directory that is in a path's destination, or the other way round: `--delete` would meet the
+/// snapshots, and a host could reach where they are kept.
+pub(super) fn check_apart(
+    block: &SnapshotsBlock,
+    snapshots: &Snapshots,
+    base: &Path,
+    hosts: &[Host],
+    problems: &mut Problems,
+) {
+    let jobs = hosts.iter().flat_map(|host| host.paths.iter().map(move |job| (host, job)));
+    for (host, job) in jobs {
+        let destination = base.join(&job.destination);
+        if snapshots.directory.starts_with(&destination) || destination.starts_with(&snapshots.directory) {
+            problems.error(
+                block.directory.as_ref().map_or(block.line, |directory| directory.line),
+                "snapshots.directory",
+                format!(
+                    "{} and the destination {} of {} {} are inside of each other; choose another directory",
+                    snapshots.directory.display(),
+                    destination.display(),
+                    host.name,
+                    job.path
+                ),
+            );
+        }
+    }
 }
 
 fn check_schedule(block: &ScheduleBlock, problems: &mut Problems) -> Option<Schedule> {

@@ -1,6 +1,7 @@
 //! The program: command line in, exit code out. 0 after SIGTERM or SIGINT, 2 for errors in the
 //! command line or the configuration, 1 for anything else.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use backup_common::error_chain::ErrorChain;
@@ -11,6 +12,16 @@ use backup_exporter::inputs::config;
 use backup_exporter::log;
 use backup_exporter::serve::{self, Options, ServeError};
 use clap::Parser;
+
+/// Where systemd looks for units of the system, in this order; see systemd.unit(5). Those of generators and
+/// of `systemctl set-property` are left out: they hold no timers.
+const UNIT_PATH: [&str; 5] = [
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+];
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -43,6 +54,8 @@ fn serve(cli: Cli) -> Result<(), ServeError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(serve::run(Options {
         config_file: cli.config_file,
+        timer: cli.timer,
+        unit_path: UNIT_PATH.map(PathBuf::from).into(),
         stats_file: cli.stats_file,
         listen_addresses: cli.listen_addresses,
         systemd_socket: cli.systemd_socket,

@@ -5,7 +5,7 @@ use backup_common::record::TransferStats;
 
 use super::Values::{Path, PathBy};
 use super::{Labelled, Metric, Number};
-use crate::state::{self, Outcome, Phase};
+use crate::state::{self, Notice, Outcome, Phase};
 
 pub const METRICS: &[Metric] = &[
     Metric::gauge(
@@ -125,7 +125,17 @@ pub const METRICS: &[Metric] = &[
         "Times that the path failed or died",
         Path(|path| Some(path.failures.into())),
     ),
+    Metric::gauge(
+        "backup_path_notice",
+        "What is unusual about the last ended attempt: 1 for each notice that stands",
+        PathBy(notices),
+    )
+    .labels(&["host", "path", "notice"]),
 ];
+
+fn notices(path: &state::Path) -> Labelled {
+    Notice::ALL.map(|notice| (notice.name(), path.history.has(notice).into())).into()
+}
 
 fn states(path: &state::Path) -> Labelled {
     Phase::ALL.map(|phase| (phase.name(), (path.phase() == phase).into())).into()

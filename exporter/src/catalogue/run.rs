@@ -2,7 +2,7 @@
 
 use super::Values::{Run, RunBy};
 use super::{Labelled, Metric};
-use crate::state::{self, Phase};
+use crate::state::{self, Notice, Phase};
 
 pub const METRICS: &[Metric] = &[
     Metric::gauge(
@@ -46,7 +46,19 @@ pub const METRICS: &[Metric] = &[
         "Runs that ended before they began: locked, config invalid, base missing, no space",
         Run(|run| Some(run.refused.into())),
     ),
+    Metric::gauge(
+        "backup_run_notice",
+        "What is unusual about the last ended run: 1 for each notice that stands",
+        RunBy(notices),
+    )
+    .labels(&["notice"]),
 ];
+
+/// The other notices are about the figures of a transfer, which a run has none of.
+fn notices(run: &state::Run) -> Labelled {
+    let long = Notice::LongRun;
+    vec![(long.name(), run.history.has(long).into())]
+}
 
 fn states(run: &state::Run) -> Labelled {
     Phase::OF_RUN.map(|phase| (phase.name(), (run.phase == phase).into())).into()

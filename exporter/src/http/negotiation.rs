@@ -29,6 +29,17 @@ pub fn format(accept: Option<&str>) -> Format {
     if openmetrics > 0 && openmetrics >= text { Format::OpenMetrics } else { Format::Text }
 }
 
+/// Whether the client takes a compressed body, by its `Accept-Encoding` header (section 12.5.3).
+pub fn takes_gzip(accept_encoding: Option<&str>) -> bool {
+    let ranges = accept_encoding.unwrap_or_default().split(',').map(Range::parse);
+    let fitting = ranges.filter_map(|range| match range.media_type.to_ascii_lowercase().as_str() {
+        "gzip" | "x-gzip" => Some((2, range.quality)),
+        "*" => Some((1, range.quality)),
+        _ => None,
+    });
+    fitting.max().is_some_and(|(_, quality)| quality > 0)
+}
+
 /// One entry of the header.
 struct Range<'a> {
     media_type: &'a str,
@@ -111,10 +122,29 @@ mod tests {
         }
     }
 
+    #[test]
+    fn gzip_is_sent_to_those_who_take_it() {
+        for (header, expected) in [
+            (None, false),
+            (Some(""), false),
+            (Some("gzip"), true),
+            (Some("gzip, deflate, br, zstd"), true),
+            (Some("GZIP;q=0.5"), true),
+            (Some("gzip;q=0"), false),
+            (Some("*"), true),
+            (Some("*, gzip;q=0"), false),
+            (Some("identity"), false),
+            (Some("zstd"), false),
+        ] {
+            assert_eq!(takes_gzip(header), expected, "{header:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_header_makes_it_panic(accept: String) {
             format(Some(&accept));
+            takes_gzip(Some(&accept));
         }
     }
 }

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use http_body_util::Full;
 use hyper::body::{Body, Bytes, Frame, SizeHint};
-use hyper::header::{self, HeaderValue};
+use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::connections::Serving;
@@ -51,12 +51,23 @@ fn metrics<B>(request: &Request<B>, scrape: &Scrape) -> Response<Full<Bytes>> {
     if !scrape.state().has_caught_up() {
         return not_ready();
     }
-    let accept: Vec<&str> =
-        request.headers().get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
-    let format = negotiation::format((!accept.is_empty()).then(|| accept.join(",")).as_deref());
-    let mut response = answer(StatusCode::OK, format.content_type(), scrape.body(format));
-    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+    let format = negotiation::format(header(request, &header::ACCEPT).as_deref());
+    let gzip = negotiation::takes_gzip(header(request, &header::ACCEPT_ENCODING).as_deref());
+    let body = if gzip { scrape.gzip(format) } else { scrape.body(format) };
+    let mut response = answer(StatusCode::OK, format.content_type(), body);
+    let headers = response.headers_mut();
+    headers.insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
+    if gzip {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
     response
+}
+
+/// All values of a header together.
+fn header<B>(request: &Request<B>, name: &HeaderName) -> Option<String> {
+    let values: Vec<&str> =
+        request.headers().get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+    (!values.is_empty()).then(|| values.join(","))
 }
 
 fn not_ready() -> Response<Full<Bytes>> {
@@ -145,7 +156,9 @@ mod tests {
     fn scrape(ready: bool) -> Scrape {
         let mut state = State::default();
         if ready {
-            state.apply(Event::CaughtUp(Input::Stats));
+            for input in Input::ALL {
+                state.apply(Event::CaughtUp(input));
+            }
         }
         Scrape::new(state)
     }

@@ -72,6 +72,11 @@ fn series<'a>(metric: &Metric, state: &'a State) -> Vec<Series<'a>> {
         Values::State(value) => found.add(&[], value(state)),
         Values::Run(value) => found.add(&[], value(state.run())),
         Values::RunBy(values) => found.add_labelled(&[], values(state.run())),
+        Values::Schedule(value) => found.add(&[], value(state.expected())),
+        Values::ScheduleBy(values) => found.add_labelled(&[], values(state.expected())),
+        Values::Snapshots(value) => {
+            state.snapshots().schedules().for_each(|(tag, schedule)| found.add(&[tag], value(&schedule)));
+        }
         Values::Host(value) => hosts().for_each(|(name, host)| found.add(&[name], value(host))),
         Values::HostBy(values) => hosts().for_each(|(name, host)| found.add_labelled(&[name], values(host))),
         Values::Path(value) => paths().for_each(|(place, path)| found.add(&place, value(path))),

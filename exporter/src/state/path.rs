@@ -6,7 +6,7 @@ use backup_common::record::{PathFinished, TransferStats};
 use backup_common::status::Status;
 use jiff::Timestamp;
 
-use super::Phase;
+use super::{History, Phase};
 
 /// A directory that is backed up.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +24,8 @@ pub struct Path {
     pub attempts: u64,
     /// Ends in `failed`, those that died among them.
     pub failures: u64,
+    /// The last outcomes, and what is unusual about the newest.
+    pub history: History,
 }
 
 /// What is under way.
@@ -87,6 +89,7 @@ impl Path {
         if finished.attempts > 0 && !was_running {
             self.last_attempt = Some(finished.started);
         }
+        self.history.finish_path(time, finished);
         self.attempts = self.attempts.saturating_add(finished.attempts);
         match finished.status {
             Status::Success => self.last_success = Some(time),
@@ -108,6 +111,7 @@ impl Path {
         if self.running.take().is_none() {
             return false;
         }
+        self.history.die(self.last_attempt);
         self.attempts += 1;
         self.failures += 1;
         self.last = Some(Outcome {

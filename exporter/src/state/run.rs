@@ -5,7 +5,7 @@ use backup_common::record::RunFinished;
 use backup_common::status::Status;
 use jiff::Timestamp;
 
-use super::Phase;
+use super::{History, Phase};
 
 /// The last run and the totals.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +26,8 @@ pub struct Run {
     pub failed: u64,
     /// Runs that ended before they began.
     pub refused: u64,
+    /// The last outcomes, and what is unusual about the newest.
+    pub history: History,
 }
 
 impl Run {
@@ -40,6 +42,7 @@ impl Run {
         let status = if finished.status == Status::Skipped { Status::Warning } else { finished.status };
         self.phase = Phase::Ended(status);
         self.last_end = Some(time);
+        self.history.finish_run(time, status, finished.duration_seconds);
         self.duration_seconds = Some(finished.duration_seconds);
         match status {
             Status::Success => self.last_success = Some(time),
@@ -61,6 +64,7 @@ impl Run {
     pub(super) fn abandon(&mut self) {
         if self.phase == Phase::Running {
             self.phase = Phase::Ended(Status::Failed);
+            self.history.die(self.last_start);
             self.duration_seconds = None;
             self.failed += 1;
         }

@@ -1,4 +1,4 @@
-//! One path: open the destination, run rsync in it, say how it went.
+//! One path: the scripts before it, a look at the source, rsync in the destination, the scripts after it.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -13,14 +13,17 @@ use backup_common::record::{Body, PathFinished, PathProgress, PathStarted, Trans
 use backup_common::status::Status;
 use jiff::Timestamp;
 
-use super::{Happening, Session, seconds};
+use super::look::look;
+use super::{Happening, Outcome, Session, seconds};
 use crate::destination::DestinationError;
+use crate::hooks::{Bracket, Scene, Trouble};
 use crate::plan::PathPlan;
-use crate::process::{self, Ending, Inherit, Limits, Stream};
+use crate::process::{self, Cut, Ending, Inherit, Limits, Stream};
 use crate::rsync::command::{self, Request};
 use crate::rsync::messages::Messages;
 use crate::rsync::output::{OutputParser, Progress};
 use crate::rsync::verdict::verdict;
+use crate::volume;
 
 /// Least time between two progress records of a path.
 const PROGRESS_PERIOD: Duration = Duration::from_secs(10);
@@ -35,52 +38,74 @@ pub struct Attempt {
     begun: Instant,
 }
 
-/// What a transfer leaves behind.
-struct Transfer {
-    ending: Option<Ending>,
-    stats: Option<TransferStats>,
-    messages: Messages,
-    reason: Reason,
+/// What a transfer leaves behind, also one that did not begin.
+pub struct Transfer {
+    /// How rsync ended, if it was started.
+    pub ending: Option<Ending>,
+    /// Its figures, if it came so far.
+    pub stats: Option<TransferStats>,
+    /// What it and the runner had to say.
+    pub messages: Messages,
+    /// Why it ended so.
+    pub reason: Reason,
 }
 
-/// Backs up a path and returns the reason of its end; `status` is what that means for this host.
+/// Backs up a path and returns the record of its end; `status` is what a reason means for this host.
+///
+/// `tried` is how often it was tried before in this run.
 pub fn back_up(
     host: &Host,
     planned: &PathPlan<'_>,
     session: Session<'_>,
-    status: impl FnOnce(Reason) -> Status,
-) -> Reason {
-    let attempt = Attempt { attempts: 1, ..Attempt::not_made(host, planned.job, session) };
+    tried: u64,
+    status: impl Fn(Reason) -> Status,
+) -> Box<PathFinished> {
+    let attempt = Attempt::planned(host, planned.job, session, tried + 1);
     session.tell(Body::PathStarted(PathStarted {
         host: attempt.host.clone(),
         path: attempt.path.clone(),
         dest: attempt.dest.clone(),
     }));
-    let transfer = transfer(host, planned, session);
-    let reason = transfer.reason;
-    session.tell(attempt.finished(status(reason), transfer));
-    reason
+    let scene = Scene::of_path(host, planned.job, &attempt.dest);
+    let (bracket, opened) =
+        Bracket::open(session.hooks, scene, session.stop.as_fd(), &mut |text| session.warn(text));
+    let mut transfer = match opened {
+        Ok(()) => transfer(host, planned, session),
+        Err(trouble) => Transfer::prevented(&trouble),
+    };
+    let reached = Outcome { status: status(transfer.reason), reason: transfer.reason };
+    let mut end = reached;
+    for trouble in bracket.close(reached.status, reached.reason, &mut |text| session.warn(text)) {
+        transfer.messages.lead(&trouble.messages);
+        end = end.and_trouble(trouble.reason);
+    }
+    Box::new(attempt.finished(end, transfer))
 }
 
 fn transfer(host: &Host, planned: &PathPlan<'_>, session: Session<'_>) -> Transfer {
     let job = planned.job;
+    let begun = Instant::now();
+    if let Err(refused) = look(host, planned, session) {
+        return *refused;
+    }
     let directory = match session.base.destination(&job.destination) {
         Ok(directory) => directory,
         Err(error) => {
             return Transfer::not_begun(destination_reason(&error), &ErrorChain(&error).to_string());
         }
     };
-    let request = Request { max_delete: planned.max_delete };
+    let request = Request { max_delete: planned.max_delete, escapes_names: session.programs.escapes_names() };
     let mut rsync = Command::new("rsync");
     rsync.args(command::arguments(host, job, request)).env_clear().envs(command::ENVIRONMENT);
     let inherit = Inherit { directory: Some(directory.as_fd()), lock: Some(session.lock.as_fd()) };
-    let limits = Limits { total: job.path_timeout, idle: Some(job.io_timeout) };
+    let left = job.path_timeout.map(|limit| limit.saturating_sub(begun.elapsed()));
+    let limits = Limits { total: left, idle: Some(job.io_timeout) };
 
     let mut output = OutputParser::default();
     let mut messages = Messages::default();
     let mut progress = ProgressTeller { host, job, session, recorded: Instant::now() };
     let ending =
-        process::run(&mut rsync, inherit, limits, session.stop.as_fd(), |stream, bytes| match stream {
+        process::run(&mut rsync, inherit, limits, session.floor.as_fd(), |stream, bytes| match stream {
             Stream::Output => {
                 if let Some(found) = output.push(bytes) {
                     progress.tell(found);
@@ -92,14 +117,31 @@ fn transfer(host: &Host, planned: &PathPlan<'_>, session: Session<'_>) -> Transf
     match ending {
         Ok(ending) => {
             let stats = output.finish();
-            let reason = verdict(&ending, stats.as_ref(), &messages);
+            let mut reason = verdict(&ending, stats.as_ref(), &messages);
+            if reason == Reason::Ok
+                && planned.held_files
+                && stats.as_ref().is_some_and(|stats| stats.files <= 1)
+            {
+                reason = Reason::EmptySource;
+            }
+            // A service manager that stops the run may signal rsync as well, and before us.
+            if reason == Reason::Killed && session.stop.signal().is_some() {
+                reason = Reason::Interrupted;
+            }
+            // rsync names each file that it could not write, as if only those were concerned.
+            if reason == Reason::PartialTransfer && volume::is_read_only(&directory) {
+                reason = Reason::ReadOnly;
+            }
+            if let Some(message) = session.floor.crossed()
+                && ending.cut == Some(Cut::Stopped)
+                && session.stop.signal().is_none()
+            {
+                messages.add(ErrorKind::Space, &message);
+                reason = Reason::NoSpace;
+            }
             Transfer { ending: Some(ending), stats, messages, reason }
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Transfer::not_begun(
-            Reason::RsyncMissing,
-            "cannot start rsync: it is not installed on this machine; install the package rsync",
-        ),
-        Err(error) => Transfer::not_begun(Reason::Other, &format!("cannot run rsync: {error}")),
+        Err(error) => Transfer::not_started(&error),
     }
 }
 
@@ -116,6 +158,29 @@ fn destination_reason(error: &DestinationError) -> Reason {
 }
 
 impl Transfer {
+    /// A script before it has kept it from beginning.
+    fn prevented(trouble: &Trouble) -> Self {
+        let mut messages = Messages::default();
+        if trouble.reason == Reason::HookSkip {
+            // "Not now" is no error.
+            messages.kept.clone_from(&trouble.messages);
+        } else {
+            messages.lead(&trouble.messages);
+        }
+        Self { ending: None, stats: None, messages, reason: trouble.reason }
+    }
+
+    /// rsync could not be started.
+    pub fn not_started(error: &io::Error) -> Self {
+        if error.kind() == io::ErrorKind::NotFound {
+            return Self::not_begun(
+                Reason::RsyncMissing,
+                "cannot start rsync: it is not installed on this machine; install the package rsync",
+            );
+        }
+        Self::not_begun(Reason::Other, &format!("cannot run rsync: {error}"))
+    }
+
     fn not_begun(reason: Reason, message: &str) -> Self {
         let mut messages = Messages::default();
         messages.add(ErrorKind::Other, message);
@@ -124,34 +189,34 @@ impl Transfer {
 }
 
 impl Attempt {
-    /// A path that is only planned so far.
-    pub fn not_made(host: &Host, job: &PathJob, session: Session<'_>) -> Self {
+    /// A path that is only planned so far, and how many tries it will have had.
+    pub fn planned(host: &Host, job: &PathJob, session: Session<'_>, attempts: u64) -> Self {
         Self {
             host: host.name.to_string(),
             path: job.path.clone(),
             dest: session.base.path().join(&job.destination).display().to_string(),
-            attempts: 0,
+            attempts,
             started: Timestamp::now(),
             begun: Instant::now(),
         }
     }
 
-    /// The record of a path that was never begun.
-    pub fn left_out(self, status: Status, reason: Reason, message: &str) -> Body {
-        Body::PathFinished(Box::new(self.end(status, reason, vec![message.to_owned()])))
+    /// The record of a path that was not begun.
+    pub fn left_out(self, status: Status, reason: Reason, messages: Vec<String>) -> Box<PathFinished> {
+        Box::new(self.end(status, reason, messages))
     }
 
-    fn finished(self, status: Status, transfer: Transfer) -> Body {
-        let Transfer { ending, stats, messages, reason } = transfer;
-        Body::PathFinished(Box::new(PathFinished {
+    fn finished(self, end: Outcome, transfer: Transfer) -> PathFinished {
+        let Transfer { ending, stats, messages, .. } = transfer;
+        PathFinished {
             exit_code: ending.and_then(|ending| ending.code),
             signal: ending.and_then(|ending| ending.signal),
             stats,
             error_count: messages.error_count,
             warning_count: messages.warning_count,
             errors: messages.kinds,
-            ..self.end(status, reason, messages.kept)
-        }))
+            ..self.end(end.status, end.reason, messages.kept)
+        }
     }
 
     fn end(self, status: Status, reason: Reason, messages: Vec<String>) -> PathFinished {

@@ -17,7 +17,7 @@ use backup_common::status::Status;
 
 use crate::backup::{concerns_whole_host, status_of};
 use crate::destination::Base;
-use crate::plan::{HostPlan, PathPlan, Plan};
+use crate::plan::{HostPlan, Plan};
 use crate::process::{self, Inherit, Limits, Stream};
 use crate::rsync::command::{self, Request};
 use crate::rsync::messages::Messages;
@@ -35,8 +35,8 @@ pub struct Forecast<'a> {
     pub host: &'a Host,
     /// The path.
     pub job: &'a PathJob,
-    /// Most files that may be deleted; `None` is no limit.
-    pub max_delete: Option<u64>,
+    /// What a backup would ask of rsync.
+    pub request: Request,
     /// How it would end.
     pub status: Status,
     /// Why it would end so.
@@ -53,6 +53,7 @@ pub fn all<'a>(
     base: &Base,
     stop: &Stop,
     parallel: NonZeroUsize,
+    escapes_names: bool,
 ) -> io::Result<Vec<Forecast<'a>>> {
     let next = AtomicUsize::new(0);
     let work = || {
@@ -60,7 +61,7 @@ pub fn all<'a>(
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(planned) = plan.hosts.get(index) else { return done };
-            done.push((index, host(planned, base, stop)));
+            done.push((index, host(planned, base, stop, escapes_names)));
         }
     };
     let mut done: Vec<(usize, Vec<Forecast<'a>>)> = thread::scope(|scope| {
@@ -73,7 +74,7 @@ pub fn all<'a>(
     Ok(done.into_iter().flat_map(|(_, forecasts)| forecasts).collect())
 }
 
-fn host<'a>(planned: &HostPlan<'a>, base: &Base, stop: &Stop) -> Vec<Forecast<'a>> {
+fn host<'a>(planned: &HostPlan<'a>, base: &Base, stop: &Stop, escapes_names: bool) -> Vec<Forecast<'a>> {
     let host = planned.host;
     let mut known = (!host.enabled).then_some(Reason::Disabled);
     let mut forecasts = Vec::with_capacity(planned.paths.len());
@@ -81,9 +82,10 @@ fn host<'a>(planned: &HostPlan<'a>, base: &Base, stop: &Stop) -> Vec<Forecast<'a
         if stop.signal().is_some() {
             known = Some(Reason::Interrupted);
         }
+        let request = Request { max_delete: path.max_delete, escapes_names };
         let answer = match known {
             Some(reason) => Answer::without_rsync(reason, Vec::new()),
-            None => ask(host, path, base, stop),
+            None => ask(host, path.job, request, base, stop),
         };
         if concerns_whole_host(answer.reason) {
             known = Some(answer.reason);
@@ -91,7 +93,7 @@ fn host<'a>(planned: &HostPlan<'a>, base: &Base, stop: &Stop) -> Vec<Forecast<'a
         forecasts.push(Forecast {
             host,
             job: path.job,
-            max_delete: path.max_delete,
+            request,
             status: status_of(host, answer.reason),
             reason: answer.reason,
             stats: answer.stats,
@@ -114,14 +116,13 @@ impl Answer {
     }
 }
 
-fn ask(host: &Host, planned: &PathPlan<'_>, base: &Base, stop: &Stop) -> Answer {
-    let job = planned.job;
+fn ask(host: &Host, job: &PathJob, request: Request, base: &Base, stop: &Stop) -> Answer {
     let (directory, missing): (OwnedFd, PathBuf) = match base.nearest(&job.destination) {
         Ok(found) => found,
         Err(error) => return Answer::without_rsync(Reason::Other, vec![ErrorChain(&error).to_string()]),
     };
     let mut rsync = Command::new("rsync");
-    rsync.args(arguments(host, job, &missing)).env_clear().envs(command::ENVIRONMENT);
+    rsync.args(arguments(host, job, request, &missing)).env_clear().envs(command::ENVIRONMENT);
     let inherit = Inherit { directory: Some(directory.as_fd()), lock: None };
     let limits = Limits { total: job.path_timeout, idle: Some(job.io_timeout) };
     let mut output = OutputParser::default();
@@ -137,7 +138,7 @@ fn ask(host: &Host, planned: &PathPlan<'_>, base: &Base, stop: &Stop) -> Answer 
         Ok(ending) => {
             let stats = output.finish();
             let reason = verdict(&ending, stats.as_ref(), &messages);
-            let reason = within_budget(reason, stats.as_ref(), planned.max_delete);
+            let reason = within_budget(reason, stats.as_ref(), request.max_delete);
             Answer { reason, stats, messages: messages.kept }
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -154,8 +155,8 @@ fn ask(host: &Host, planned: &PathPlan<'_>, base: &Base, stop: &Stop) -> Answer 
 /// Without `--max-delete`, so that everything is counted that would go. A log or a batch file of the user's
 /// would be written by a dry run too. What is missing of the destination stands in its last argument: rsync
 /// makes nothing in a dry run, and knows an absent destination for an empty one.
-fn arguments(host: &Host, job: &PathJob, missing: &Path) -> Vec<OsString> {
-    let mut arguments = command::arguments(host, job, Request { max_delete: None });
+fn arguments(host: &Host, job: &PathJob, request: Request, missing: &Path) -> Vec<OsString> {
+    let mut arguments = command::arguments(host, job, Request { max_delete: None, ..request });
     arguments.retain(|argument| {
         let argument = argument.to_string_lossy();
         !["--log-file", "--write-batch"].iter().any(|option| argument.starts_with(option))
@@ -196,14 +197,15 @@ mod tests {
         let text = "{config: {rsync_options: -a --log-file=/l --log-file-format=%n --write-batch=/b --delete}, hosts: {h: {paths: [{path: /x}]}}}";
         let config = Config::parse(text).expect("is right").config;
         let (host, job) = (&config.hosts[0], &config.hosts[0].paths[0]);
-        let whole = command::arguments(host, job, Request { max_delete: None });
-        let mut found = arguments(host, job, Path::new(""));
+        let whole = command::arguments(host, job, Request { max_delete: None, ..Request::default() });
+        let request = Request { max_delete: Some(7), ..Request::default() };
+        let mut found = arguments(host, job, request, Path::new(""));
         assert_eq!(found.remove(0), "--dry-run");
         assert_eq!(
             whole.iter().filter(|word| !found.contains(word)).collect::<Vec<_>>(),
             ["--log-file=/l", "--log-file-format=%n", "--write-batch=/b"]
         );
-        assert_eq!(arguments(host, job, Path::new("h/x")).last(), Some(&"./h/x/".into()));
+        assert_eq!(arguments(host, job, request, Path::new("h/x")).last(), Some(&"./h/x/".into()));
     }
 
     #[test]

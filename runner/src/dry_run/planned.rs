@@ -6,13 +6,15 @@ use std::path::Path;
 use backup_common::config::{Config, Host, PathJob, Scripts};
 use backup_common::units;
 
-use crate::command_line;
+use crate::command_line::{self, quote};
+use crate::destination::Base;
 use crate::plan::HostPlan;
-use crate::rsync::command::ENVIRONMENT;
+use crate::rsync::command::{ENVIRONMENT, Request};
+use crate::snapshots;
 
 /// The lines above everything.
 pub fn heading() -> String {
-    let variable = |(name, value): &(&str, &str)| format!("{name}={}", shell_words::quote(value));
+    let variable = |(name, value): &(&str, &str)| format!("{name}={}", quote(value));
     let environment: Vec<String> = ENVIRONMENT.iter().map(variable).collect();
     format!(
         "This is a dry run; it changes nothing.\nA backup would run these commands, with no other environment than {}:",
@@ -21,7 +23,7 @@ pub fn heading() -> String {
 }
 
 /// What would be done for a host.
-pub fn host(config: &Config, planned: &HostPlan<'_>) -> String {
+pub fn host(config: &Config, planned: &HostPlan<'_>, escapes_names: bool) -> String {
     let host = planned.host;
     if !host.enabled {
         return format!("\n{}: skipped, it is switched off (enabled: false)\n", host.name);
@@ -30,23 +32,28 @@ pub fn host(config: &Config, planned: &HostPlan<'_>) -> String {
     let around = Around { config, host, scripts: &host.scripts };
     out.push_str(&around.before("  "));
     for path in &planned.paths {
-        out.push_str(&self::path(config, host, path.job, path.max_delete));
+        out.push_str(&self::path(
+            config,
+            host,
+            path.job,
+            Request { max_delete: path.max_delete, escapes_names },
+        ));
     }
     out.push_str(&around.after("  "));
     out
 }
 
 /// What would be done for a path.
-pub fn path(config: &Config, host: &Host, job: &PathJob, max_delete: Option<u64>) -> String {
+pub fn path(config: &Config, host: &Host, job: &PathJob, request: Request) -> String {
     let around = Around { config, host, scripts: &job.scripts };
     let mut out = format!("  {}\n", job.path);
     out.push_str(&around.before("    "));
     if let Some(required) = &job.require {
         let _ = writeln!(out, "    only if it holds {required}");
     }
-    let _ = writeln!(out, "    {}", command_line::of_path(config, host, job, max_delete));
+    let _ = writeln!(out, "    {}", command_line::of_path(config, host, job, request));
     out.push_str(&around.after("    "));
-    let _ = match max_delete {
+    let _ = match request.max_delete {
         Some(limit) => writeln!(out, "    may delete {} at most", units::counted(limit, "file")),
         None if backup_common::rsync_options::deletes(&job.rsync_options) => {
             writeln!(out, "    may delete any number of files")
@@ -65,11 +72,11 @@ struct Around<'a> {
 
 impl Around<'_> {
     fn before(&self, indent: &str) -> String {
-        self.lines(indent, "before", &[(true, &self.scripts.pre_local), (false, &self.scripts.pre)])
+        self.lines(indent, "before", &[(false, &self.scripts.pre), (true, &self.scripts.pre_local)])
     }
 
     fn after(&self, indent: &str) -> String {
-        self.lines(indent, "after", &[(false, &self.scripts.post), (true, &self.scripts.post_local)])
+        self.lines(indent, "after", &[(true, &self.scripts.post_local), (false, &self.scripts.post)])
     }
 
     fn lines(&self, indent: &str, when: &str, scripts: &[(bool, &Option<String>)]) -> String {
@@ -89,27 +96,20 @@ impl Around<'_> {
 }
 
 fn quoted(file: &Path) -> String {
-    shell_words::quote(&file.to_string_lossy()).into_owned()
+    quote(&file.to_string_lossy()).into_owned()
 }
 
-/// What would be done about snapshots.
-///
-/// TO FILL IN: told from the configuration alone so far; once the snapshots of a volume are planned by a
-/// function of their own, its steps (made, pruned, kept, and why) are printed here instead.
-pub fn snapshot_steps(config: &Config) -> Vec<String> {
-    let Some(snapshots) = &config.snapshots else { return Vec::new() };
-    let when = if snapshots.before { "before" } else { "after" };
-    let schedules = snapshots.schedules.iter().map(|schedule| {
-        let kept = if schedule.count == 0 { "all".to_owned() } else { schedule.count.to_string() };
-        let interval = units::duration(schedule.interval.as_secs_f64());
-        format!("  {}: one every {interval}, {kept} complete ones kept", schedule.tag)
-    });
-    let heading = format!(
-        "\nsnapshots: of {} in {}, {when} the transfers",
-        snapshots.volume.display(),
-        snapshots.directory.display()
-    );
-    std::iter::once(heading).chain(schedules).collect()
+/// What would be done about snapshots, if every path were successful.
+pub fn snapshot_steps(config: &Config, base: &Base) -> Vec<String> {
+    let Some(settings) = &config.snapshots else { return Vec::new() };
+    let mut lines =
+        vec![format!("\nsnapshots of {}, if every path is successful", settings.volume.display())];
+    match snapshots::preview(config, base) {
+        Ok(steps) if steps.is_empty() => lines.push("  nothing to do".to_owned()),
+        Ok(steps) => lines.extend(steps.iter().map(|step| format!("  would {step}"))),
+        Err(error) => lines.push(format!("  would fail: {}", error.words())),
+    }
+    lines
 }
 
 #[cfg(test)]
@@ -128,14 +128,13 @@ mod tests {
         let mut found = String::new();
         let budgets = HashMap::from([("/etc", Some(50)), ("/var/www", Some(1)), ("/srv/a b", None)]);
         for host in &config.hosts {
-            let paths = host
-                .paths
-                .iter()
-                .map(|job| PathPlan { job, max_delete: budgets.get(job.path.as_str()).copied().flatten() });
-            found.push_str(&super::host(&config, &HostPlan { host, paths: paths.collect() }));
+            let paths = host.paths.iter().map(|job| PathPlan {
+                job,
+                max_delete: budgets.get(job.path.as_str()).copied().flatten(),
+                held_files: true,
+            });
+            found.push_str(&super::host(&config, &HostPlan { host, paths: paths.collect() }, true));
         }
-        found.push_str(&snapshot_steps(&config).join("\n"));
-        found.push('\n');
         let golden = format!("{folder}/expected.txt");
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             fs::write(&golden, &found).expect("can write the golden file");

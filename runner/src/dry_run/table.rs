@@ -10,7 +10,7 @@ use comfy_table::{CellAlignment, Table};
 use serde_json::{Value, json};
 
 use super::forecast::Forecast;
-use crate::rsync::command::{self, Request};
+use crate::rsync::command;
 
 /// Renders all paths, and what to do about those that would not be backed up whole.
 pub fn table(forecasts: &[Forecast<'_>]) -> String {
@@ -39,7 +39,7 @@ pub fn table(forecasts: &[Forecast<'_>]) -> String {
             figure(stats.map(|stats| units::grouped(stats.files_transferred))),
             figure(stats.map(|stats| units::bytes(stats.transferred_size_bytes))),
             figure(stats.map(|stats| units::grouped(stats.files_deleted))),
-            figure(forecast.max_delete.map(units::grouped)),
+            figure(forecast.request.max_delete.map(units::grouped)),
         ]);
     }
     for column in 3..9 {
@@ -65,9 +65,8 @@ pub fn table(forecasts: &[Forecast<'_>]) -> String {
 /// A path as a line of JSON, with the command that a backup would run.
 pub fn json_line(config: &Config, forecast: &Forecast<'_>) -> String {
     let job = forecast.job;
-    let request = Request { max_delete: forecast.max_delete };
     let mut words = vec!["rsync".to_owned()];
-    let arguments = command::arguments(forecast.host, job, request);
+    let arguments = command::arguments(forecast.host, job, forecast.request);
     words.extend(arguments.iter().map(|word| word.to_string_lossy().into_owned()));
     let stats = forecast.stats.map_or(Value::Null, |stats| {
         json!({
@@ -85,7 +84,7 @@ pub fn json_line(config: &Config, forecast: &Forecast<'_>) -> String {
         "path": job.path,
         "dest": config.backup_base.join(&job.destination).display().to_string(),
         "command": words,
-        "max_delete": forecast.max_delete,
+        "max_delete": forecast.request.max_delete,
         "status": forecast.status.name(),
         "reason": forecast.reason.name(),
         "stats": stats,

@@ -19,22 +19,28 @@ pub struct Inherit<'a> {
     pub lock: Option<BorrowedFd<'a>>,
 }
 
-/// Starts a command without standard input, with both outputs piped, in a process group of its own.
+/// Starts a command with this standard input, with both outputs piped, in a process group of its own.
 ///
-/// The kernel sends it SIGTERM when the runner dies (prctl(2), `PR_SET_PDEATHSIG`).
-pub fn spawn(command: &mut Command, inherit: Inherit<'_>) -> io::Result<Child> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+/// `text`, where given, is open in the child under its own number. The kernel sends the child SIGTERM when the
+/// runner dies (prctl(2), `PR_SET_PDEATHSIG`).
+pub fn spawn(
+    command: &mut Command,
+    inherit: Inherit<'_>,
+    input: Stdio,
+    text: Option<BorrowedFd<'_>>,
+) -> io::Result<Child> {
+    command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let directory = inherit.directory.map(|fd| fd.as_raw_fd());
-    let lock = inherit.lock.map(|fd| fd.as_raw_fd());
+    let kept = [inherit.lock, text].map(|fd| fd.map(|fd| fd.as_raw_fd()));
     let parent = rustix::process::getpid();
     let prepare = move || {
-        // SAFETY: both descriptors are borrowed by the caller until `spawn` returns, and the child
+        // SAFETY: the descriptors are borrowed by the caller until `spawn` returns, and the child
         // has copies of them until it calls exec.
         let borrow = |fd| unsafe { BorrowedFd::borrow_raw(fd) };
         if let Some(fd) = directory {
             rustix::process::fchdir(borrow(fd))?;
         }
-        if let Some(fd) = lock {
+        for fd in kept.into_iter().flatten() {
             rustix::io::fcntl_setfd(borrow(fd), FdFlags::empty())?;
         }
         rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;

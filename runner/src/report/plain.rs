@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use backup_common::reason::Reason;
-use backup_common::record::{Body, PathFinished, StatusCounts};
+use backup_common::record::{Body, PathFinished, Snapshot, SnapshotAction, StatusCounts};
 use backup_common::units;
 
 use super::View;
@@ -71,8 +71,34 @@ pub fn line(body: &Body) -> Option<String> {
             units::duration(run.duration_seconds),
             counts(&run.paths)
         ),
-        Body::PathProgress(_) | Body::HostFinished(_) | Body::Snapshot(_) => return None,
+        Body::Snapshot(snapshot) => return snapshot_line(snapshot),
+        Body::PathProgress(_) | Body::HostFinished(_) => return None,
     })
+}
+
+/// What was done; nothing where nothing was to do.
+fn snapshot_line(snapshot: &Snapshot) -> Option<String> {
+    let name = snapshot.name.as_deref().unwrap_or(&snapshot.schedule);
+    let why = snapshot.message.as_deref().unwrap_or_default();
+    Some(match snapshot.action {
+        SnapshotAction::NotDue => return None,
+        SnapshotAction::Failed => format!("snapshot {name}: failed: {why}"),
+        SnapshotAction::Created if !snapshot.missing.is_empty() => {
+            let missing = units::counted(snapshot.missing.len().try_into().unwrap_or(u64::MAX), "path");
+            format!("snapshot {name}: created without {missing}, such as {}", snapshot.missing[0])
+        }
+        SnapshotAction::Created => format!("snapshot {name}: created"),
+        action => format!("snapshot {name}: {action}: {why}"),
+    })
+}
+
+/// What is said about a path that will be tried again.
+pub fn postponed(path: &PathFinished) -> String {
+    let message = path.messages.first().map(|message| format!(": {message}")).unwrap_or_default();
+    format!(
+        "warning: {} {}: {} ({}), tried again at the end of the run{message}",
+        path.host, path.path, path.status, path.reason
+    )
 }
 
 /// The end of a path in one line.

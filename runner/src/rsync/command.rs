@@ -10,6 +10,8 @@ use backup_common::config::{Access, Host, PathJob, SshTarget};
 pub struct Request {
     /// Most files that may be deleted in the destination; `None` is no limit.
     pub max_delete: Option<u64>,
+    /// The local rsync escapes the names in its remote command line by itself (from 3.2.4 on).
+    pub escapes_names: bool,
 }
 
 /// The arguments behind the program's name. The destination is the directory that rsync is started in.
@@ -27,8 +29,11 @@ pub fn arguments(host: &Host, job: &PathJob, request: Request) -> Vec<OsString> 
     }
     arguments.push(format!("--timeout={}", whole_seconds(job.io_timeout)));
     if let Access::Ssh(target) = &host.access {
-        // With secluded arguments no file name passes through the remote shell; see rsync(1) -s.
-        arguments.push("--secluded-args".to_owned());
+        // With secluded arguments no file name passes through the remote shell; see rsync(1) -s. Where they are not
+        // needed they are left out, because rrsync(1), to which a key may be restricted, refuses the option.
+        if !request.escapes_names {
+            arguments.push("--secluded-args".to_owned());
+        }
         arguments.push(format!("--rsh={}", remote_shell(target, host.connect_timeout)));
     }
     // Last, so that the numbers are exact and the output is bounded whatever the user's options say.
@@ -86,13 +91,13 @@ pub fn ssh_arguments(target: &SshTarget, connect_timeout: Duration) -> Vec<Strin
 }
 
 /// The ssh command as rsync's `--rsh` wants it: split at spaces, quotes doubled inside of quotes.
-fn remote_shell(target: &SshTarget, connect_timeout: Duration) -> String {
+pub fn remote_shell(target: &SshTarget, connect_timeout: Duration) -> String {
     let words = ssh_arguments(target, connect_timeout);
     words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")
 }
 
 fn quote(word: &str) -> String {
-    if word.chars().any(|c| c.is_whitespace() || matches!(c, '"' | '\'')) {
+    if word.is_empty() || word.chars().any(|c| c.is_whitespace() || matches!(c, '"' | '\'')) {
         format!("'{}'", word.replace('\'', "''"))
     } else {
         word.to_owned()
@@ -109,7 +114,7 @@ fn ownership(preserve: bool) -> &'static [&'static str] {
 }
 
 /// The source with a slash behind it, so that its content lands in the destination itself.
-fn source(access: &Access, path: &str) -> String {
+pub fn source(access: &Access, path: &str) -> String {
     let path = format!("{}/", path.trim_end_matches('/'));
     match access {
         Access::Local => path,
@@ -138,7 +143,7 @@ fn literal(path: &str) -> String {
 }
 
 /// At least one second: 0 would switch the limit off.
-fn whole_seconds(limit: Duration) -> u64 {
+pub(super) fn whole_seconds(limit: Duration) -> u64 {
     (limit.as_secs() + u64::from(limit.subsec_nanos() > 0)).max(1)
 }
 
@@ -147,6 +152,7 @@ mod tests {
     use std::fs;
 
     use backup_common::config::Config;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -155,7 +161,7 @@ mod tests {
         let mut out = String::new();
         for host in &config.hosts {
             for job in &host.paths {
-                let request = Request { max_delete: Some(50) };
+                let request = Request { max_delete: Some(50), ..Request::default() };
                 let words = arguments(host, job, request);
                 let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
                 out.push_str(
@@ -180,10 +186,52 @@ mod tests {
     }
 
     #[test]
+    fn arguments_are_secluded_unless_rsync_escapes_names() {
+        let text = "hosts: {a: {ssh_user: u, paths: [{path: /x}]}}";
+        let config = Config::parse(text).expect("the config is right").config;
+        let secluded = |escapes_names| {
+            let request = Request { escapes_names, ..Request::default() };
+            let words = arguments(&config.hosts[0], &config.hosts[0].paths[0], request);
+            words.iter().any(|word| word == "--secluded-args")
+        };
+        assert!(secluded(false) && !secluded(true));
+    }
+
+    #[test]
     fn the_remote_shell_is_quoted_as_rsync_splits_it() {
         assert_eq!(quote("a b"), "'a b'");
         assert_eq!(quote("it's"), "'it''s'");
         assert_eq!(quote("plain"), "plain");
+    }
+
+    /// How rsync splits `--rsh` (`do_cmd` in its main.c): at spaces, and a doubled quote inside of quotes is one.
+    fn split_as_rsync(command: &str) -> Vec<String> {
+        let mut words = Vec::new();
+        let mut rest = command.chars().peekable();
+        while let Some(first) = rest.peek().copied() {
+            if first == ' ' {
+                rest.next();
+                continue;
+            }
+            let (mut word, mut quote) = (String::new(), None);
+            while let Some(c) = rest.next_if(|c| *c != ' ' || quote.is_some()) {
+                match (c, quote) {
+                    ('\'' | '"', None) => quote = Some(c),
+                    (c, Some(open)) if c == open && rest.next_if_eq(&open).is_none() => quote = None,
+                    _ => word.push(c),
+                }
+            }
+            words.push(word);
+        }
+        words
+    }
+
+    proptest! {
+        #[test]
+        fn no_word_of_the_remote_shell_is_split_or_lost(words in proptest::collection::vec("[ -~äß\t]{0,12}", 0..6)) {
+            let command = words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ");
+            prop_assert_eq!(split_as_rsync(&command), words);
+        }
     }
 
     #[test]

@@ -68,6 +68,14 @@ impl Messages {
         self.count(kind, message);
     }
 
+    /// Adds what a script has to say, before all else, because something on the host may stand still.
+    pub fn lead(&mut self, lines: &[String]) {
+        self.error_count += 1;
+        *self.kinds.entry(ErrorKind::Other).or_insert(0) += 1;
+        self.kept.splice(0..0, lines.iter().map(|line| text::clean(line, text::MESSAGE_BYTES)));
+        self.kept.truncate(KEPT_MESSAGES);
+    }
+
     fn end_line(&mut self, source: &str) {
         let line = std::mem::take(&mut self.line);
         let line = String::from_utf8_lossy(&line);

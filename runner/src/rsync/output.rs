@@ -23,6 +23,8 @@ pub struct Progress {
 #[derive(Debug, Default)]
 pub struct OutputParser {
     line: Vec<u8>,
+    /// As of the last line that told; rsync tells only when a file is done.
+    files: u64,
     figures: Figures,
 }
 
@@ -56,9 +58,13 @@ impl OutputParser {
 
     fn end_line(&mut self) -> Option<Progress> {
         let line = String::from_utf8_lossy(&self.line);
-        let progress = parse_progress(&line);
-        if progress.is_none() {
-            self.figures.take(&line);
+        let mut progress = parse_progress(&line);
+        match &mut progress {
+            Some(progress) => {
+                self.files = self.files.max(progress.files);
+                progress.files = self.files;
+            }
+            None => self.figures.take(&line),
         }
         self.line.clear();
         progress
@@ -218,6 +224,10 @@ mod tests {
         assert_eq!(
             parser.push(b"\r        9000000 100%  259.15MB/s    0:00:00 (xfr#3, to-chk=0/5)\r"),
             Some(Progress { bytes: 9_000_000, percent: 100, files: 3 })
+        );
+        assert_eq!(
+            parser.push(b"        9032768 100%  259.15MB/s    0:00:00\r").map(|progress| progress.files),
+            Some(3)
         );
         assert_eq!(
             parse_progress("      1,234,567  42%  259.15MB/s    0:00:00 (xfr#1,234, ir-chk=0/5)"),

@@ -1,4 +1,5 @@
 //! A backup server in a temporary directory.
+#![allow(dead_code, reason = "each test program uses its own part")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,6 +9,7 @@ use backup_common::reason::Reason;
 use backup_common::record::{Body, PathFinished, Record};
 use backup_common::status::Status;
 use backup_testkit::process::{self, Output};
+use rustix::fs::Mode;
 
 /// Everything that a run needs, below one directory that goes with the test.
 pub struct Site {
@@ -16,6 +18,8 @@ pub struct Site {
 
 impl Site {
     pub fn new() -> Self {
+        // What the group can write is refused.
+        rustix::process::umask(Mode::WGRP | Mode::WOTH);
         let site = Self { folder: tempfile::tempdir().unwrap() };
         fs::create_dir(site.base()).unwrap();
         site

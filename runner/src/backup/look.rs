@@ -1,0 +1,83 @@
+//! A look at the source before anything is transferred: is it what it was?
+
+use std::os::fd::AsFd;
+use std::process::Command;
+use std::time::Duration;
+
+use backup_common::config::Host;
+use backup_common::reason::Reason;
+use backup_common::status::Status;
+
+use super::Session;
+use super::path::Transfer;
+use crate::plan::PathPlan;
+use crate::process::{self, Inherit, Limits, Stream};
+use crate::rsync::command;
+use crate::rsync::listing::{self, Entries, Listing};
+use crate::rsync::messages::Messages;
+use crate::rsync::verdict::verdict;
+
+/// Time for an answer about one required file; longer only where `connect_timeout` is.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Looks at the source where something depends on it; the error is how the path ends.
+pub fn look(host: &Host, planned: &PathPlan<'_>, session: Session<'_>) -> Result<(), Box<Transfer>> {
+    let job = planned.job;
+    let listing = match &job.require {
+        Some(name) => Listing::File(name),
+        // An empty source takes nothing away where nothing is deleted; its end is told from the figures.
+        None if planned.held_files && planned.max_delete.is_some() && listing::can_list_source(job) => {
+            Listing::Source
+        }
+        None => return Ok(()),
+    };
+    let mut rsync = Command::new("rsync");
+    rsync
+        .args(listing::arguments(host, job, listing, !session.programs.escapes_names()))
+        .env_clear()
+        .envs(command::ENVIRONMENT);
+    let total = match listing {
+        Listing::File(_) => Some(LOOK_TIMEOUT.max(host.connect_timeout)),
+        Listing::Source => job.path_timeout,
+    };
+    let limits = Limits { total, idle: Some(job.io_timeout) };
+    let mut entries = Entries::default();
+    let mut messages = Messages::default();
+    let ending =
+        process::run(&mut rsync, Inherit::default(), limits, session.stop.as_fd(), |stream, bytes| {
+            match stream {
+                Stream::Output => entries.push(bytes),
+                Stream::Error => messages.push(bytes, &job.path),
+            }
+        });
+    entries.finish();
+    messages.finish(&job.path);
+    let ending = ending.map_err(|error| Box::new(Transfer::not_started(&error)))?;
+    let mut own = |reason, text: &str| {
+        let mut messages = std::mem::take(&mut messages);
+        messages.lead(&[text.to_owned()]);
+        Err(Box::new(Transfer { ending: Some(ending), stats: None, messages, reason }))
+    };
+    match (listing, ending.cut, ending.code) {
+        (Listing::File(_), None, Some(0)) if entries.count > 0 => Ok(()),
+        (Listing::File(name), None, Some(0 | 23 | 24)) => own(
+            Reason::SourceMissing,
+            &format!(
+                "{name} is required and is not there below {}: nothing was transferred and nothing deleted",
+                job.path
+            ),
+        ),
+        (Listing::Source, None, Some(0)) if entries.count == 0 => own(
+            Reason::EmptySource,
+            &format!("{} is empty and has held files: nothing was transferred and nothing deleted", job.path),
+        ),
+        // A source that is not there or not readable says so best in the transfer, which deletes nothing then.
+        (Listing::Source, None, Some(0 | 23 | 24)) => Ok(()),
+        _ => {
+            let found = verdict(&ending, None, &messages);
+            // Nothing is in the backup, so that nothing but a failure is true.
+            let reason = if found.status() == Status::Failed { found } else { Reason::Other };
+            Err(Box::new(Transfer { ending: Some(ending), stats: None, messages, reason }))
+        }
+    }
+}

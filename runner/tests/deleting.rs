@@ -1,0 +1,410 @@
+//! What is gone on the source stays in the backup until it is clear that it is meant to go.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on fails")]
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use backup_common::reason::Reason;
+use backup_common::status::Status;
+use backup_testkit::process::{self, Output, Running};
+use backup_testkit::sshd::Sshd;
+use backup_testkit::wait;
+use support::{Site, host};
+
+/// A source with so many files.
+fn source_of(site: &Site, name: &str, count: usize) -> PathBuf {
+    let names: Vec<String> = (0..count).map(|number| format!("f{number:04}")).collect();
+    let files: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "x")).collect();
+    site.source(name, &files)
+}
+
+fn empty(folder: &Path) {
+    for entry in fs::read_dir(folder).unwrap() {
+        fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+}
+
+fn files_in(folder: &Path) -> usize {
+    fs::read_dir(folder).unwrap().count()
+}
+
+/// The option of the runner that accepts deletions of a path once.
+fn force(host: &str, source: &Path) -> String {
+    format!("--force-delete={host}:{}", source.display())
+}
+
+#[test]
+fn an_emptied_source_deletes_nothing_however_small_it_is() {
+    let site = Site::new();
+    let sshd = Sshd::start(&site.path("."));
+    for (name, keys) in [("here", String::new()), ("there", sshd.host_keys())] {
+        for count in [1, 30] {
+            let source = source_of(&site, &format!("{name}{count}"), count);
+            site.configure("", &host(name, &keys, &source));
+            let kept = || files_in(&site.base().join(name).join("data"));
+            assert_eq!(site.backup(&[&force(name, &source)]).code, 0);
+            assert_eq!(kept(), count);
+            empty(&source);
+            for _ in 0..3 {
+                assert_eq!(site.backup(&[]).code, 10);
+                let finished = site.last(name, &source);
+                assert_eq!((finished.status, finished.reason), (Status::Failed, Reason::EmptySource));
+                assert!(finished.messages[0].contains("is empty and has held files"), "{finished:#?}");
+                assert_eq!(kept(), count);
+            }
+            assert_eq!(site.backup(&[&force(name, &source)]).code, 0);
+            assert_eq!(kept(), 0);
+            assert_eq!(site.backup(&[]).code, 0, "accepted once, it is as it should be");
+        }
+    }
+}
+
+#[test]
+fn a_source_that_is_empty_but_for_what_is_excluded_is_empty() {
+    let site = Site::new();
+    let source = site.source("src", &[("lost+found/x", "1"), ("f", "1")]);
+    site.configure("", &host("h", "rsync_options: --exclude=lost+found", &source));
+    assert_eq!(site.backup(&[]).code, 0);
+    fs::remove_file(source.join("f")).unwrap();
+    assert_eq!(site.backup(&[]).code, 10);
+    assert_eq!(site.verdict("h", &source).1, Reason::EmptySource);
+    assert!(site.base().join("h/data/f").exists());
+}
+
+#[test]
+fn a_directory_whose_files_are_replaced_every_day_is_not_empty() {
+    let site = Site::new();
+    let source = site.source("src", &[("dump-1", "1")]);
+    site.configure("", &host("h", "rsync_options: -m", &source));
+    for day in 2..4 {
+        assert_eq!(site.backup(&[]).code, 0);
+        empty(&source);
+        fs::write(source.join(format!("dump-{day}")), "x").unwrap();
+    }
+    assert_eq!(site.backup(&[]).code, 0);
+    assert_eq!(files_in(&site.base().join("h/data")), 1);
+}
+
+#[test]
+fn without_a_guard_an_emptied_source_is_a_success() {
+    let site = Site::new();
+    let source = source_of(&site, "src", 5);
+    site.configure("", &host("spool", "max_delete: 0", &source));
+    assert_eq!(site.backup(&[]).code, 0);
+    empty(&source);
+    assert_eq!(site.backup(&[]).code, 0);
+    assert_eq!(files_in(&site.base().join("spool/data")), 0);
+}
+
+#[test]
+fn an_emptied_source_is_seen_also_where_nothing_is_ever_deleted() {
+    let site = Site::new();
+    let source = source_of(&site, "src", 5);
+    site.configure("  rsync_options: -a", &host("h", "", &source));
+    assert_eq!(site.backup(&[]).code, 0);
+    empty(&source);
+    assert_eq!(site.backup(&[]).code, 10);
+    assert_eq!(site.verdict("h", &source), (Status::Failed, Reason::EmptySource));
+    assert_eq!(files_in(&site.base().join("h/data")), 5);
+}
+
+#[test]
+fn a_shrunk_source_costs_one_budget_and_not_one_a_night() {
+    let site = Site::new();
+    let source = source_of(&site, "src", 300);
+    site.configure("", &host("h", "", &source));
+    assert_eq!(site.backup(&[]).code, 0);
+    let taken: Vec<PathBuf> = (100..300).map(|number| source.join(format!("f{number:04}"))).collect();
+    for file in &taken {
+        fs::remove_file(file).unwrap();
+    }
+    let kept = || files_in(&site.base().join("h/data"));
+    for _ in 0..3 {
+        assert_eq!(site.backup(&[]).code, 10);
+        assert_eq!(site.verdict("h", &source), (Status::Failed, Reason::MaxDelete));
+        // 20 % of 301 files and directories.
+        assert_eq!(kept(), 240);
+    }
+    // The files come back, and all is well again.
+    for file in &taken {
+        fs::write(file, "x").unwrap();
+    }
+    assert_eq!(site.backup(&[]).code, 0);
+    assert_eq!(kept(), 300);
+    for file in &taken {
+        fs::remove_file(file).unwrap();
+    }
+    assert_eq!(site.backup(&[]).code, 10);
+    assert_eq!(site.backup(&[&force("h", &source)]).code, 0);
+    assert_eq!(kept(), 100);
+}
+
+/// A file system in a file, mounted over a directory.
+struct LoopMount(PathBuf);
+
+impl LoopMount {
+    fn new(image: &Path, at: &Path) -> Self {
+        fs::File::create(image).unwrap().set_len(120 << 20).unwrap();
+        must("mkfs.btrfs", &["-q".as_ref(), image]);
+        fs::create_dir(at).unwrap();
+        must("mount", &["-o".as_ref(), "loop".as_ref(), image, at]);
+        Self(at.to_owned())
+    }
+
+    fn unmount(&self) {
+        must("umount", &[&self.0]);
+    }
+}
+
+impl Drop for LoopMount {
+    fn drop(&mut self) {
+        process::run(Command::new("umount").arg("-l").arg(&self.0));
+    }
+}
+
+fn must(program: &str, arguments: &[&Path]) -> Output {
+    let output = process::run(Command::new(program).args(arguments));
+    assert_eq!(output.code, 0, "{program}: {output:?}");
+    output
+}
+
+#[test]
+#[ignore = "needs root: mounts a file system"]
+fn an_unmounted_source_deletes_nothing() {
+    let site = Site::new();
+    let sshd = Sshd::start(&site.path("."));
+    let mount = LoopMount::new(&site.path("image"), &site.path("src"));
+    let source = source_of(&site, "src", 300);
+    site.configure("", &host("h", &sshd.host_keys(), &source));
+    assert_eq!(site.backup(&[]).code, 0);
+    mount.unmount();
+    let output = site.backup(&[]);
+    assert_eq!(output.code, 10, "{output:?}");
+    assert_eq!(site.verdict("h", &source), (Status::Failed, Reason::EmptySource));
+    assert_eq!(files_in(&site.base().join("h/data")), 300);
+    assert!(output.stdout.contains("--force-delete HOST:PATH"), "the remedy is shown: {}", output.stdout);
+}
+
+#[test]
+fn a_required_file_that_is_missing_stops_its_path_alone() {
+    let site = Site::new();
+    let sshd = Sshd::start(&site.path("."));
+    for (name, keys) in [("here", String::new()), ("there", sshd.host_keys())] {
+        let odd = site.source(&format!("{name} [a] *"), &[("sub/.backup me", "1"), ("f", "1"), ("g", "1")]);
+        let other = site.source(&format!("{name}-other"), &[("h", "1")]);
+        let keys = if keys.is_empty() { keys } else { format!("    {keys}\n") };
+        site.configure(
+            "",
+            &format!(
+                "  {name}:\n{keys}    paths:\n    - {{path: '{}', dest_subdir: a, require: sub/.backup me}}\n    - {{path: '{}', dest_subdir: b}}\n",
+                odd.display(),
+                other.display()
+            ),
+        );
+        let output = site.backup(&[]);
+        assert_eq!(output.code, 0, "{output:?}");
+
+        fs::remove_dir_all(odd.join("sub")).unwrap();
+        fs::remove_file(odd.join("g")).unwrap();
+        fs::write(odd.join("new"), "x").unwrap();
+        assert_eq!(site.backup(&[]).code, 10);
+        let finished = site.last(name, &odd);
+        assert_eq!((finished.status, finished.reason), (Status::Failed, Reason::SourceMissing));
+        assert!(finished.messages[0].starts_with("sub/.backup me is required"), "{finished:#?}");
+        let backup = site.base().join(name).join("a");
+        assert!(backup.join("g").exists() && !backup.join("new").exists(), "nothing deleted, nothing new");
+        assert_eq!(site.verdict(name, &other), (Status::Success, Reason::Ok));
+    }
+}
+
+#[test]
+fn a_required_file_on_a_host_that_is_away_says_why_it_is_away() {
+    let site = Site::new();
+    let source = site.source("src", &[("f", "1")]);
+    let port = process::free_port();
+    let keys = format!("ssh_user: root\n    hostname: 127.0.0.1\n    ssh_port: {port}");
+    let hosts = format!("  h:\n    {keys}\n    paths: [{{path: {}, require: f}}]\n", source.display());
+    site.configure("", &hosts);
+    assert_eq!(site.backup(&[]).code, 10);
+    assert_eq!(site.verdict("h", &source), (Status::Failed, Reason::ConnectionRefused));
+}
+
+#[test]
+fn a_host_that_says_nothing_about_a_required_file_is_given_up_soon() {
+    let site = Site::new();
+    let sshd = Sshd::start(&site.path("."));
+    let source = site.source("src", &[("f", "1")]);
+    let mute = site.path("mute");
+    fs::write(&mute, "#!/bin/sh\nexec cat >/dev/null\n").unwrap();
+    fs::set_permissions(&mute, fs::Permissions::from_mode(0o755)).unwrap();
+    // Only the look's own limit can end it within the time of this test.
+    let keys = format!("{}\n    rsync_path: {}\n    io_timeout: 1 d", sshd.host_keys(), mute.display());
+    site.configure(
+        "",
+        &format!("  h:\n    {keys}\n    paths: [{{path: {}, require: f}}]\n", source.display()),
+    );
+    assert_eq!(site.backup(&[]).code, 10);
+    assert_eq!(site.verdict("h", &source), (Status::Failed, Reason::Timeout));
+}
+
+#[test]
+fn a_list_of_files_is_transferred_again_and_again() {
+    let site = Site::new();
+    let source = source_of(&site, "src", 5);
+    let list = site.path("list");
+    fs::write(&list, "f0001\nf0002\n").unwrap();
+    site.configure("", &host("h", &format!("rsync_options: --files-from={}", list.display()), &source));
+    for _ in 0..2 {
+        let output = site.backup(&[]);
+        assert_eq!(output.code, 0, "{output:?}");
+    }
+    assert_eq!(files_in(&site.base().join("h/data")), 2);
+}
+
+#[test]
+fn a_missing_source_deletes_nothing_and_is_no_warning() {
+    let site = Site::new();
+    let sshd = Sshd::start(&site.path("."));
+    let (source, other) = (source_of(&site, "src", 20), site.source("other", &[("g", "1")]));
+    let hosts = format!(
+        "  h:\n    {}\n    paths: [{{path: {}, dest_subdir: a}}, {{path: {}, dest_subdir: b}}]\n",
+        sshd.host_keys(),
+        source.display(),
+        other.display()
+    );
+    site.configure("", &hosts);
+    assert_eq!(site.backup(&[]).code, 0);
+    fs::remove_dir_all(&source).unwrap();
+    assert_eq!(site.backup(&[]).code, 10);
+    let finished = site.last("h", &source);
+    assert_eq!((finished.status, finished.reason), (Status::Failed, Reason::SourceMissing));
+    assert_eq!(finished.exit_code, Some(23));
+    assert_eq!(files_in(&site.base().join("h/a")), 20);
+    assert_eq!(site.verdict("h", &other), (Status::Success, Reason::Ok));
+}
+
+#[test]
+fn what_can_not_be_read_on_the_source_is_not_deleted() {
+    let site = Site::new();
+    let sshd = Sshd::start(&site.path("."));
+    let source = site.source("src", &[("closed/f", "1"), ("old", "2"), ("good", "3")]);
+    for folder in [site.path("."), source.clone(), source.join("closed")] {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let as_nobody = "rsync_path: setpriv --reuid=65534 --regid=65534 --clear-groups rsync";
+    let keys = match backup_testkit::sshd::user().as_str() {
+        "root" => format!("{}\n    {as_nobody}", sshd.host_keys()),
+        _ => sshd.host_keys(),
+    };
+    // By itself rsync deletes in each directory as it comes by, and stops at the first one that it can not read;
+    // with --delete-after it has read all before, and deletes nothing at all.
+    let after = format!("{keys}\n    rsync_options: --delete-after");
+    site.configure("", &(host("during", &keys, &source) + &host("after", &after, &source)));
+    assert_eq!(site.backup(&[]).code, 0);
+    fs::remove_file(source.join("old")).unwrap();
+    fs::set_permissions(source.join("closed"), fs::Permissions::from_mode(0o0)).unwrap();
+    let code = site.backup(&[]).code;
+    fs::set_permissions(source.join("closed"), fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(code, 3);
+    for name in ["during", "after"] {
+        let finished = site.last(name, &source);
+        assert_eq!((finished.status, finished.reason), (Status::Warning, Reason::PartialTransfer));
+        assert_eq!(finished.exit_code, Some(23));
+        for kept in ["closed/f", "good"] {
+            assert!(site.base().join(name).join("data").join(kept).exists(), "{name}: {kept}");
+        }
+    }
+    assert_eq!(site.last("after", &source).stats.unwrap().files_deleted, 0);
+    assert!(site.base().join("after/data/old").exists());
+}
+
+/// Starts a backup whose first file takes long, and waits until it is written.
+fn start_slow(site: &Site, keys: &str) -> (Running, PathBuf) {
+    let source = site.source("src", &[("a", &"x".repeat(3_000_000)), ("b", "1"), ("c", "1")]);
+    site.configure("", &host("h", keys, &source));
+    let run = Running::start(
+        site.command(&["--backup"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()),
+    );
+    wait::until("the temporary file", || fs::read_dir(site.base().join("h/data")).ok()?.next().map(|_| ()));
+    (run, source)
+}
+
+#[test]
+fn files_that_vanish_during_the_transfer_are_a_warning() {
+    let site = Site::new();
+    let (mut run, source) = start_slow(&site, "rsync_options: --bwlimit=1000");
+    fs::remove_file(source.join("b")).unwrap();
+    assert_eq!(run.wait().code(), Some(3));
+    let finished = site.last("h", &source);
+    assert_eq!((finished.status, finished.reason), (Status::Warning, Reason::VanishedFiles));
+    assert_eq!((finished.exit_code, finished.error_count, finished.warning_count), (Some(24), 0, 1));
+    let stats = finished.stats.unwrap();
+    assert_eq!((stats.files, stats.files_deleted, stats.literal_bytes), (4, 0, 3_000_001));
+    assert!(site.base().join("h/data/c").exists() && !site.base().join("h/data/b").exists());
+}
+
+/// The processes that work in the backup directory: rsync's receiver and generator, and for a local source
+/// nothing else.
+fn rsyncs(site: &Site) -> Vec<String> {
+    let entries = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    entries
+        .filter(|entry| fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(site.base())))
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
+}
+
+fn kill(process: &str) {
+    process::run(Command::new("kill").args(["-s", "KILL", process]));
+}
+
+fn whole_again(site: &Site, source: &Path) {
+    wait::until("the end of every rsync", || rsyncs(site).is_empty().then_some(()));
+    site.configure("", &host("h", "", source));
+    let output = wait::until("the lock", || {
+        let output = site.backup(&[]);
+        (output.code != 11).then_some(output)
+    });
+    assert_eq!(output.code, 0, "{output:?}");
+    let mut names: Vec<_> = fs::read_dir(site.base().join("h/data"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["a", "b", "c"], "nothing is left of the broken transfer");
+    assert_eq!(fs::metadata(site.base().join("h/data/a")).unwrap().len(), 3_000_000);
+}
+
+#[test]
+fn after_a_killed_runner_the_next_run_is_whole() {
+    let site = Site::new();
+    let (mut run, source) = start_slow(&site, "rsync_options: --bwlimit=100");
+    run.signal("KILL");
+    run.wait();
+    whole_again(&site, &source);
+    let ends = site.types().iter().filter(|name| **name == "run_finished").count();
+    let starts = site.types().iter().filter(|name| **name == "run_started").count();
+    assert_eq!((starts, ends), (2, 1), "the killed run has no end");
+}
+
+#[test]
+fn each_rsync_that_is_killed_is_a_failed_path_and_heals() {
+    for index in 0.. {
+        let site = Site::new();
+        let (mut run, source) = start_slow(&site, "rsync_options: --bwlimit=100");
+        let mut found = rsyncs(&site);
+        found.sort_by_key(|process| process.parse::<u32>().unwrap());
+        let Some(process) = found.get(index) else {
+            assert!(index >= 2, "rsync has more than one process");
+            break;
+        };
+        kill(process);
+        assert_eq!(run.wait().code(), Some(10), "process {index}");
+        assert_eq!(site.verdict("h", &source).0, Status::Failed, "process {index}");
+        whole_again(&site, &source);
+    }
+}

@@ -1,0 +1,127 @@
+//! A real btrfs volume in a sparse file, mounted by a loop device; needs root.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::process::{self, Output};
+use crate::wait;
+
+/// A mounted volume; it is unmounted and its loop device detached when this is dropped, also by a panic.
+///
+/// Declare it after the temporary directory that it is in, so that it goes first.
+#[derive(Debug)]
+pub struct Volume {
+    image: PathBuf,
+    path: PathBuf,
+}
+
+impl Volume {
+    /// Makes `folder/volume.img` of so many MiB (btrfs wants 109 at least) and mounts it at `folder/volume`.
+    pub fn make(folder: &Path, mebibytes: u64) -> Self {
+        Self::make_with(folder, mebibytes, &[], "nosuid,nodev")
+    }
+
+    /// As [`Self::make`], with further options of mkfs.btrfs and these mount options.
+    pub fn make_with(folder: &Path, mebibytes: u64, mkfs: &[&str], options: &str) -> Self {
+        let image = folder.join("volume.img");
+        File::create(&image).unwrap().set_len(mebibytes << 20).unwrap();
+        let made = process::run(Command::new("mkfs.btrfs").arg("-q").args(mkfs).arg(&image));
+        assert_eq!(made.code, 0, "{}", made.stderr);
+        Self::of_image(&image, &folder.join("volume"), options)
+    }
+
+    /// Mounts an image that is there already, such as a copy of another volume's.
+    pub fn of_image(image: &Path, path: &Path, options: &str) -> Self {
+        fs::create_dir_all(path).unwrap();
+        let volume = Self { image: image.to_owned(), path: path.to_owned() };
+        volume.mount(options);
+        volume
+    }
+
+    /// Where it is mounted.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file that holds it.
+    pub fn image(&self) -> &Path {
+        &self.image
+    }
+
+    /// Mounts it (again).
+    pub fn mount(&self, options: &str) {
+        let options = format!("loop,{options}");
+        // Two mounts at a time can choose the same free loop device; then the loser tries again.
+        wait::until(&format!("the mount of {}", self.image.display()), || {
+            let mut mount = Command::new("mount");
+            mount.args(["-t", "btrfs", "-o", &options]).arg(&self.image).arg(&self.path);
+            (process::run(&mut mount).code == 0).then_some(())
+        });
+    }
+
+    /// Changes mount options, such as `ro`.
+    pub fn remount(&self, options: &str) {
+        let options = format!("remount,{options}");
+        let output = process::run(Command::new("mount").args(["-o", &options]).arg(&self.path));
+        assert_eq!(output.code, 0, "{}", output.stderr);
+    }
+
+    /// Unmounts it; the directory stays.
+    pub fn unmount(&self) {
+        wait::until(&format!("the end of the mount at {}", self.path.display()), || {
+            (process::run(Command::new("umount").arg(&self.path)).code == 0).then_some(())
+        });
+    }
+
+    /// Whether it is mounted.
+    pub fn is_mounted(&self) -> bool {
+        process::run(Command::new("mountpoint").arg("-q").arg(&self.path)).code == 0
+    }
+
+    /// Runs `btrfs ARGUMENTS` in the volume's root, which must succeed.
+    pub fn btrfs(&self, arguments: &[&str]) -> Output {
+        let output = process::run(Command::new("btrfs").args(arguments).current_dir(&self.path));
+        assert_eq!(output.code, 0, "btrfs {arguments:?}: {}", output.stderr);
+        output
+    }
+
+    /// Makes a subvolume at a path below the root, with the directories above it.
+    pub fn subvolume(&self, relative: &str) -> PathBuf {
+        let path = self.path.join(relative);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        self.btrfs(&["-q", "subvolume", "create", relative]);
+        path
+    }
+}
+
+impl Drop for Volume {
+    fn drop(&mut self) {
+        // The loop device goes with the last use of the mount (losetup(8), autoclear).
+        for arguments in [&[] as &[&str], &["--lazy"]] {
+            if self.is_mounted() {
+                process::run(Command::new("umount").args(arguments).arg(&self.path));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs root: mounts a loop device"]
+    fn nothing_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, image) = {
+            let volume = Volume::make(folder.path(), 128);
+            assert!(volume.subvolume("a/b").is_dir());
+            assert!(volume.is_mounted());
+            (volume.path().to_owned(), volume.image().to_owned())
+        };
+        assert_ne!(process::run(Command::new("mountpoint").arg("-q").arg(path)).code, 0);
+        let attached = || process::run(Command::new("losetup").arg("-j").arg(&image)).stdout;
+        wait::until("the loop device to be free", || attached().is_empty().then_some(()));
+    }
+}
