@@ -28,6 +28,7 @@ pub mod problems;
 pub mod reason;
 pub mod record;
 mod record_wire;
+pub mod rsync;
 pub mod rsync_options;
 pub mod snapshot_name;
 pub mod ssh_options;

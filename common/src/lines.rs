@@ -25,7 +25,7 @@ impl LineBuffer {
     /// Hands each line that `bytes` completes to `found`, in order, and keeps the rest.
     pub fn push(&mut self, bytes: &[u8], mut found: impl FnMut(Line<'_>)) {
         let mut rest = bytes;
-        while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
+        while let Some(end) = memchr::memchr(b'\n', rest) {
             let (part, after) = (&rest[..end], &rest[end + 1..]);
             if self.dropping || self.tail.len() + part.len() > LINE_BYTES {
                 found(Line::TooLong);

@@ -115,6 +115,12 @@ reasons! {
     Died "died" Failed false
         "Started and never finished: the runner was killed, or the machine went down."
         "Look at the journal around that time; the next run continues where this one stopped.";
+    OutOfMemory "out_of_memory" Failed true
+        "The kernel killed the run because memory ran out."
+        "Look at the memory limits of the service and at journalctl -k; lower parallel.";
+    NotStarted "not_started" Failed false
+        "systemd could not start the service, or did not because of a condition."
+        "systemctl status UNIT names the cause: a missing program, a failed dependency, a condition.";
     Locked "locked" Failed false
         "Another run holds the lock."
         "Wait for it to end; fuser LOCK_FILE names the process.";
@@ -199,7 +205,7 @@ mod tests {
     fn names_are_unique() {
         let names: BTreeSet<_> = Reason::all().map(Reason::name).collect();
         assert_eq!(names.len(), Reason::all().count());
-        assert_eq!(names.len(), 31);
+        assert_eq!(names.len(), 33);
     }
 
     #[test]

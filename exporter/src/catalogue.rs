@@ -7,12 +7,16 @@
 mod exporter;
 mod host;
 mod path;
+mod process;
+mod push;
 mod run;
 mod schedule;
 mod snapshots;
+mod stored;
 
 use jiff::Timestamp;
 
+use crate::event::PushHealth;
 use crate::state::{Expected, Host, InputHealth, Path, Run, SnapshotSchedule, State};
 
 /// One metric.
@@ -70,6 +74,10 @@ pub enum Values {
     Input(fn(&InputHealth) -> Option<Number>),
     /// One for each input and entry of a closed list.
     InputBy(fn(&InputHealth) -> Labelled),
+    /// One for the push to InfluxDB, if there is one.
+    Push(fn(&PushHealth) -> Option<Number>),
+    /// One for the push and each entry of a closed list.
+    PushBy(fn(&PushHealth) -> Labelled),
     /// Always 1, with the value of the only label.
     Constant(&'static str),
 }
@@ -118,8 +126,11 @@ pub fn all() -> impl Iterator<Item = &'static Metric> {
         schedule::METRICS,
         host::METRICS,
         path::METRICS,
+        stored::METRICS,
         snapshots::METRICS,
         exporter::METRICS,
+        push::METRICS,
+        process::METRICS,
     ];
     families.into_iter().flatten()
 }
@@ -178,7 +189,7 @@ mod tests {
     fn names_follow_the_conventions() {
         for metric in all() {
             let Metric { name, kind, unit, help, .. } = metric;
-            assert!(name.starts_with("backup_"), "{name}");
+            assert!(name.starts_with("backup_") || name.starts_with("process_"), "{name}");
             assert!(name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{name}");
             assert_eq!(name.ends_with("_total"), *kind == Kind::Counter, "{name}");
             assert_eq!(name.ends_with("_info"), *kind == Kind::Info, "{name}");

@@ -3,6 +3,10 @@
 //! Inputs send these, only the loop in [`crate::serve`] receives them, and only
 //! [`State::apply`](crate::state::State::apply) gives them a meaning.
 
+mod process;
+mod session;
+pub mod sizes;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -11,12 +15,18 @@ use backup_common::record::{DecodeError, Record};
 use jiff::Timestamp;
 
 use crate::schedule::Schedule;
+pub use process::ProcessSample;
+pub use session::{LogLine, SessionEnd, SessionEvent, SessionId, Verdict};
+
+pub use crate::push::health::PushHealth;
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// The configuration was read, at the start or again.
     Configured(Listing),
+    /// The configuration was read without errors at this time.
+    ConfigLoaded(Timestamp),
     /// The configuration was read again and has errors; the last good one stays in use.
     ConfigRejected,
     /// An input can read its source.
@@ -33,8 +43,21 @@ pub enum Event {
     SnapshotsConfigured(SnapshotListing),
     /// The snapshots in their directory; none if it can not be read.
     SnapshotsSeen(Option<SnapshotCounts>),
-    /// An input has handed over everything that was there when the exporter started.
+    /// Something about the stored sizes.
+    Sizes(sizes::SizesEvent),
+    /// An input has handed over everything that was there when it last looked; the stats input says so
+    /// after each look, which tells what is not in the log from what was not read yet.
     CaughtUp(Input),
+    /// Something that the journal tells of the service.
+    Session(SessionEvent),
+    /// The machine was started at this time; what ran before does not run any more.
+    Booted(Timestamp),
+    /// What the exporter itself uses of the machine.
+    Process(ProcessSample),
+    /// The process that started the run of this id is gone.
+    RunnerGone(String),
+    /// How the push to InfluxDB is doing now.
+    Pushed(PushHealth),
 }
 
 /// The configured hosts and their paths: only these have series.
@@ -102,6 +125,8 @@ impl From<&Config> for SnapshotListing {
 pub enum Input {
     /// The stats log.
     Stats,
+    /// The systemd journal.
+    Journal,
     /// The timer that starts the runs.
     Timer,
     /// The directory of the snapshots.
@@ -110,12 +135,13 @@ pub enum Input {
 
 impl Input {
     /// Every input, in the order of their series.
-    pub const ALL: [Self; 3] = [Self::Stats, Self::Timer, Self::Snapshots];
+    pub const ALL: [Self; 4] = [Self::Stats, Self::Journal, Self::Timer, Self::Snapshots];
 
     /// The name in labels and log lines.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Stats => "stats",
+            Self::Journal => "journal",
             Self::Timer => "timer",
             Self::Snapshots => "snapshots",
         }
@@ -124,7 +150,7 @@ impl Input {
     /// Whether counters are rebuilt from it, so that nothing can be shown before it has caught up; the others
     /// are waited for only as long as that is short.
     pub const fn is_replayed(self) -> bool {
-        matches!(self, Self::Stats)
+        matches!(self, Self::Stats | Self::Journal)
     }
 }
 
@@ -145,12 +171,25 @@ pub enum Skip {
     Torn,
     /// A file that was cut or overwritten in place: what it held beyond the last read is gone.
     Truncated,
+    /// A part of the log or of the journal that can not be read.
+    Damaged,
+    /// An older part of the log beyond what is read at the start.
+    TooOld,
 }
 
 impl Skip {
     /// Every reason, in the order of their series.
-    pub const ALL: [Self; 7] =
-        [Self::Malformed, Self::Version, Self::Type, Self::Field, Self::TooLong, Self::Torn, Self::Truncated];
+    pub const ALL: [Self; 9] = [
+        Self::Malformed,
+        Self::Version,
+        Self::Type,
+        Self::Field,
+        Self::TooLong,
+        Self::Torn,
+        Self::Truncated,
+        Self::Damaged,
+        Self::TooOld,
+    ];
 
     /// The name in labels.
     pub const fn name(self) -> &'static str {
@@ -162,6 +201,8 @@ impl Skip {
             Self::TooLong => "too_long",
             Self::Torn => "torn",
             Self::Truncated => "truncated",
+            Self::Damaged => "damaged",
+            Self::TooOld => "too_old",
         }
     }
 }

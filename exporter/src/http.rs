@@ -26,7 +26,7 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
@@ -58,6 +58,7 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 pub struct Server {
     scrapes: watch::Receiver<Arc<Scrape>>,
     site: Arc<Site>,
+    reload: mpsc::Sender<oneshot::Sender<bool>>,
     stop: watch::Receiver<bool>,
     web: Arc<Source>,
     authenticator: Arc<Authenticator>,
@@ -66,7 +67,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server of what is published last in `scrapes`, until `stop` turns true.
+    /// A server of what is published last in `scrapes`, until `stop` turns true. What is sent over `reload` asks for
+    /// the configuration to be read again; the answer says whether it was taken over.
     ///
     /// `max_requests` are answered at a time, 0 is no limit; the error is that the system has no random bytes.
     pub fn new(
@@ -74,11 +76,13 @@ impl Server {
         site: Site,
         web: Source,
         max_requests: usize,
+        reload: mpsc::Sender<oneshot::Sender<bool>>,
         stop: watch::Receiver<bool>,
     ) -> io::Result<Self> {
         Ok(Self {
             scrapes,
             site: Arc::new(site),
+            reload,
             stop,
             web: Arc::new(web),
             authenticator: Arc::new(Authenticator::new()?),
@@ -172,6 +176,13 @@ where
     }
 }
 
+/// Whether the configuration was read again and taken over; nothing if the program is ending.
+async fn ask(reload: mpsc::Sender<oneshot::Sender<bool>>) -> Option<bool> {
+    let (sender, answer) = oneshot::channel();
+    reload.send(sender).await.ok()?;
+    answer.await.ok()
+}
+
 /// Returns when the connection has to end: the program stops, or its time is over.
 async fn ended(stop: &mut watch::Receiver<bool>) {
     let stopped = stop.wait_for(|stop| *stop);
@@ -218,6 +229,9 @@ async fn authenticated(request: &Request<Incoming>, server: &Server, front: &Fro
     let Ok(_turn) = server.requests.as_ref().map(|requests| requests.try_acquire()).transpose() else {
         return routes::busy("Too many requests at a time; try again later.\n");
     };
+    if routes::is_reload(request) {
+        return routes::reloaded(ask(server.reload.clone()).await);
+    }
     let scrape = Arc::clone(&server.scrapes.borrow());
     routes::respond(request, &scrape, &server.site)
 }

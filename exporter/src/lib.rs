@@ -14,16 +14,21 @@
 //! - [`inputs`] name neither state nor outputs, and outputs name no inputs;
 //! - a scrape renders memory, at most once for each version of the state, and waits for nothing;
 //! - no lock is held while something is rendered: readers have an `Arc` of a state that never changes;
-//! - nothing is stored: after a restart the state is rebuilt from the stats log, counters included.
+//! - nothing is stored but a position in the journal and the history of sizes: after a restart the state is
+//!   rebuilt from the stats log and the journal, counters included.
 
 pub mod catalogue;
 pub mod cli;
 pub mod event;
 pub mod http;
+pub mod influx_command;
 pub mod inputs;
 pub mod log;
+pub mod metrics_cli;
 pub mod notify;
 pub mod outputs;
+pub mod push;
 pub mod schedule;
 pub mod serve;
+pub mod size_history;
 pub mod state;

@@ -1,16 +1,15 @@
 //! Wires inputs, state and outputs, and runs the one loop that owns the state.
 
+mod sources;
+
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::mpsc as std_mpsc;
-use std::thread;
 use std::time::Duration;
 
 use backup_common::config::{Checked, Config};
 use backup_common::error_chain::ErrorChain;
-use backup_common::record::Body;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -24,13 +23,15 @@ use crate::http::sockets::{self, ListenError};
 use crate::http::{self, Server};
 use crate::inputs;
 use crate::inputs::config::ConfigError;
+use crate::inputs::journal;
+use crate::inputs::sizes::Store;
 use crate::inputs::timer::Timer;
 use crate::notify::{self, Watchdog};
 use crate::outputs::scrape::Scrape;
+use crate::push::config::InfluxConfig;
+use crate::push::credential::{self, CredentialError};
 use crate::state::State;
-
-/// Batches of events that wait at most before their sender waits too.
-const QUEUE: usize = 16;
+use sources::Sources;
 
 /// Longest time that the first scrape is held up by an input that has no counters, such as a directory on
 /// a file system that hangs.
@@ -47,6 +48,14 @@ pub struct Options {
     pub unit_path: Vec<PathBuf>,
     /// The stats log, if not the one that the configuration names at the start.
     pub stats_file: Option<PathBuf>,
+    /// The journal of the unit that runs the backups.
+    pub journal: journal::Source,
+    /// The configuration of the push to InfluxDB; if there is no such file, there is no push.
+    pub influxdb_config: PathBuf,
+    /// Where the exporter keeps what it wants to know after a restart.
+    pub state_directory: PathBuf,
+    /// How sizes are measured; not at all with an interval of 0.
+    pub sizes: inputs::sizes::Options,
     /// Addresses to listen on.
     pub listen_addresses: Vec<String>,
     /// Listen on the sockets from systemd instead.
@@ -59,12 +68,22 @@ pub struct Options {
     pub site: Site,
 }
 
+impl Options {
+    /// The stats log: the one that was given, else that of the configuration.
+    fn stats_log(&self, config: &Config) -> PathBuf {
+        self.stats_file.clone().unwrap_or_else(|| config.stats_file.clone())
+    }
+}
+
 /// Why nothing can be served.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// There is no configuration to begin with.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The configuration of the push is there and can not be used.
+    #[error(transparent)]
+    Push(#[from] CredentialError),
     /// An address is not to be had.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -86,85 +105,56 @@ pub async fn run(options: Options) -> Result<(), ServeError> {
     for warning in warnings {
         warn!(%warning, "the configuration has a weak point");
     }
+    let influxdb = influxdb(&options)?;
     let mut state = State::default();
     for event in configured(&config) {
         state.apply(event);
     }
+    let store = Store::open(&options.state_directory);
+    store.events().for_each(|event| state.apply(event));
     let (published, scrapes) = watch::channel(Arc::new(Scrape::new(state.clone())));
 
     let (stop, stopped) = watch::channel(false);
+    let (ask_reload, mut reloads) = mpsc::channel(1);
     let web = options.web_config_file.as_deref().map_or_else(|| Ok(Source::none()), Source::open)?;
-    let server = Server::new(scrapes, options.site, web, options.max_requests, stopped)?;
-    let listeners = if options.systemd_socket {
-        sockets::inherited()?
-    } else {
-        listen(&options.listen_addresses).await?
-    };
+    let server = Server::new(scrapes, options.site.clone(), web, options.max_requests, ask_reload, stopped)?;
+    let listeners = listen(&options).await?;
     let mut servers: JoinSet<()> =
         listeners.into_iter().map(|listener| http::serve(listener, server.clone())).collect();
 
-    let (sender, mut events) = mpsc::channel(QUEUE);
-    let log = options.stats_file.unwrap_or_else(|| config.stats_file.clone());
-    let (timer_wake, woken) = std_mpsc::sync_channel(1);
-    let (timer, unit_path, events_of_timer) = (options.timer, options.unit_path, sender.clone());
-    thread::Builder::new()
-        .name("timer".to_owned())
-        .spawn(move || inputs::timer::run(&timer, &unit_path, &woken, &events_of_timer))?;
-    let (snapshots_wake, woken) = std_mpsc::sync_channel(1);
-    let (directory, directories) = watch::channel(SnapshotListing::from(&config).directory);
-    let events_of_snapshots = sender.clone();
-    thread::Builder::new()
-        .name("snapshots".to_owned())
-        .spawn(move || inputs::snapshots::run(&directories, &woken, &events_of_snapshots))?;
-    // A full channel has woken its thread already.
-    let wake = |thread: &std_mpsc::SyncSender<()>| {
-        let _ = thread.try_send(());
-    };
-    // Dropped when the thread ends, even by a panic: the other inputs would keep the events' channel open.
-    let (alive, mut ended) = oneshot::channel::<()>();
-    thread::Builder::new().name("stats".to_owned()).spawn(move || {
-        inputs::stats::run(&log, &sender);
-        drop(alive);
-    })?;
-
+    let mut sources = Sources::start(&options, &config, store, influxdb)?;
     let mut watchdog = Watchdog::from_environment();
-    let mut ready = false;
-    let mut slow = pin!(tokio::time::sleep(PATIENCE));
-    let mut waits = true;
+    let mut patience = pin!(tokio::time::sleep(PATIENCE));
+    let (mut waits, mut unpublished, mut ready) = (true, false, false);
     loop {
         let batch = tokio::select! {
-            received = events.recv() => received.ok_or(ServeError::Input)?,
-            () = &mut slow, if waits => {
+            received = sources.events.recv() => received.ok_or(ServeError::Input)?,
+            () = &mut patience, if waits => {
                 waits = false;
                 let others = Input::ALL.into_iter().filter(|input| !input.is_replayed());
                 others.map(Event::CaughtUp).collect()
             }
-            _ = &mut ended => return Err(ServeError::Input),
+            _ = &mut sources.stats_ended => return Err(ServeError::Input),
             () = watchdog.due() => {
                 watchdog.feed();
                 continue;
             }
-            _ = signals.hangup.recv() => reload(&options.config_file),
+            _ = signals.hangup.recv() => reload(&options, &sources),
+            Some(answer) = reloads.recv() => reload_and_answer(&options, &sources, answer),
             _ = signals.interrupt.recv() => break,
             _ = signals.terminate.recv() => break,
         };
+        // Most looks of the stats input find nothing, and change nothing.
+        unpublished |= !state.has_caught_up()
+            || state.is_settling()
+            || batch.iter().any(|event| !matches!(event, Event::CaughtUp(_)));
         for event in batch {
-            match &event {
-                Event::SnapshotsConfigured(listing) => {
-                    directory.send_replace(listing.directory.clone());
-                    wake(&snapshots_wake);
-                }
-                Event::Recorded(_, record) => match record.body {
-                    Body::RunStarted(_) | Body::RunFinished(_) => wake(&timer_wake),
-                    Body::Snapshot(_) => wake(&snapshots_wake),
-                    _ => {}
-                },
-                _ => {}
-            }
+            sources.pass_on(&event, state.has_caught_up());
             state.apply(event);
         }
         // A log that is read for the first time is shown when it is read, and a burst when it is over.
-        if state.has_caught_up() && events.is_empty() {
+        if unpublished && state.has_caught_up() && sources.events.is_empty() {
+            unpublished = false;
             published.send_replace(Arc::new(Scrape::new(state.clone())));
             if !ready {
                 ready = true;
@@ -180,24 +170,39 @@ pub async fn run(options: Options) -> Result<(), ServeError> {
     Ok(())
 }
 
-async fn listen(addresses: &[String]) -> Result<Vec<TcpListener>, ListenError> {
-    let mut listeners = Vec::with_capacity(addresses.len());
-    for address in addresses {
+/// Where points are sent, if anywhere; systemd hands over secrets in a directory, systemd.exec(5).
+fn influxdb(options: &Options) -> Result<Option<InfluxConfig>, CredentialError> {
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    credential::read_config(&options.influxdb_config, credentials.as_deref())
+}
+
+async fn listen(options: &Options) -> Result<Vec<TcpListener>, ListenError> {
+    if options.systemd_socket {
+        return sockets::inherited();
+    }
+    let mut listeners = Vec::with_capacity(options.listen_addresses.len());
+    for address in &options.listen_addresses {
         listeners.push(sockets::listen(address).await?);
     }
     Ok(listeners)
 }
 
-/// What a configuration tells the state.
+/// What a configuration says, as events.
 fn configured(config: &Config) -> Vec<Event> {
-    vec![Event::Configured(Listing::from(config)), Event::SnapshotsConfigured(SnapshotListing::from(config))]
+    vec![
+        Event::Configured(Listing::from(config)),
+        Event::SnapshotsConfigured(SnapshotListing::from(config)),
+        Event::ConfigLoaded(jiff::Timestamp::now()),
+    ]
 }
 
 /// A configuration with errors changes nothing but what the exporter says of itself.
-fn reload(file: &Path) -> Vec<Event> {
-    match inputs::config::read(file) {
+fn reload(options: &Options, sources: &Sources) -> Vec<Event> {
+    let file = options.config_file.display();
+    match inputs::config::read(&options.config_file) {
         Ok(Checked { config, .. }) => {
-            info!(file = %file.display(), hosts = config.hosts.len(), "configuration read again");
+            info!(%file, hosts = config.hosts.len(), "configuration read again");
+            sources.measure(&config);
             configured(&config)
         }
         Err(error) => {
@@ -205,6 +210,14 @@ fn reload(file: &Path) -> Vec<Event> {
             vec![Event::ConfigRejected]
         }
     }
+}
+
+/// Tells the client whether the configuration was taken over.
+fn reload_and_answer(options: &Options, sources: &Sources, answer: oneshot::Sender<bool>) -> Vec<Event> {
+    let events = reload(options, sources);
+    // A client that has gone wants no answer.
+    let _ = answer.send(!events.contains(&Event::ConfigRejected));
+    events
 }
 
 struct Signals {

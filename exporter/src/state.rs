@@ -10,21 +10,28 @@ mod path;
 mod phase;
 mod run;
 mod schedule;
+mod sessions;
+mod sizes;
 mod snapshots;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use backup_common::record::{Body, Record};
+use backup_common::reason::Reason;
+use backup_common::record::{Body, Record, Trigger};
 use jiff::Timestamp;
 
-use crate::event::{Event, Input, Listing, Skip};
+use crate::event::sizes::SizesEvent;
+use crate::event::{Event, Input, Listing, ProcessSample, PushHealth, SessionEvent, Skip, Verdict};
 pub use host::Host;
 pub use notices::{History, Notice, Point, REMEMBERED};
 pub use path::{Outcome, Path};
 pub use phase::Phase;
 pub use run::Run;
 pub use schedule::Expected;
+pub use sessions::{LINES, SESSIONS, SESSIONS_WITH_LINES, Session};
+use sessions::{Sessions, Waiting};
+pub use sizes::{Sizes, Stored};
 pub use snapshots::{SnapshotSchedule, Snapshots};
 
 /// Paths that are remembered though no configuration lists them, so that their history is there
@@ -41,9 +48,14 @@ pub struct State {
     run: Run,
     expected: Expected,
     snapshots: Snapshots,
+    sessions: Sessions,
     hosts: BTreeMap<String, Arc<Host>>,
     inputs: BTreeMap<Input, InputHealth>,
     config_rejected: bool,
+    config_loaded: Option<Timestamp>,
+    process: Option<ProcessSample>,
+    sizes: Sizes,
+    push: Option<PushHealth>,
 }
 
 /// How an input is doing.
@@ -69,19 +81,36 @@ impl State {
                 self.config_rejected = false;
                 self.list(&listing);
             }
+            Event::ConfigLoaded(time) => self.config_loaded = Some(time),
             Event::ConfigRejected => self.config_rejected = true,
+            Event::Process(sample) => self.process = Some(sample),
             Event::InputUp(input) => self.health(input).up = true,
             Event::InputDown(input) => self.health(input).up = false,
-            Event::CaughtUp(input) => self.health(input).caught_up = true,
             Event::Scheduled(timer) => self.expected.learn(timer),
             Event::SnapshotsConfigured(listing) => self.snapshots.configure(listing.limits),
             Event::SnapshotsSeen(counts) => self.snapshots.see(counts),
+            Event::CaughtUp(input) => {
+                self.health(input).caught_up = true;
+                if input == Input::Stats {
+                    self.judge_waiting();
+                }
+            }
+            Event::Session(event) => self.session(event),
+            Event::Booted(time) if self.run.started_before(time) => self.abandon(None),
+            Event::RunnerGone(run_id) if self.run.is_running(&run_id) => self.abandon(None),
+            Event::Booted(_) | Event::RunnerGone(_) => {}
             Event::Skipped(input, skip) => *self.health(input).skipped.entry(skip).or_default() += 1,
+            Event::Sizes(event) => self.size(&event),
+            Event::Pushed(health) => self.push = Some(health),
             Event::Recorded(input, record) => {
                 let health = self.health(input);
                 health.records += 1;
                 health.last_event = Some(record.time);
-                self.record(record);
+                match input {
+                    Input::Stats | Input::Timer | Input::Snapshots => self.record(record),
+                    // The same line may stand in the log, which was perhaps not read yet.
+                    Input::Journal => self.sessions.wait(Waiting::Older(Box::new(record))),
+                }
             }
         }
     }
@@ -101,6 +130,31 @@ impl State {
         &self.snapshots
     }
 
+    /// The sessions that the journal tells of, in its order; the last [`SESSIONS_WITH_LINES`] with lines.
+    pub fn sessions(&self) -> Vec<(&str, &Session)> {
+        self.sessions.all()
+    }
+
+    /// What the exporter uses of the machine.
+    pub fn process(&self) -> Option<&ProcessSample> {
+        self.process.as_ref()
+    }
+
+    /// When the configuration was last read without errors.
+    pub fn config_loaded(&self) -> Option<Timestamp> {
+        self.config_loaded
+    }
+
+    /// Whether something waits for the next looks of the stats input.
+    pub fn is_settling(&self) -> bool {
+        self.sessions.is_waiting()
+    }
+
+    /// What the directories in the backup take together.
+    pub fn sizes(&self) -> &Sizes {
+        &self.sizes
+    }
+
     /// The configured hosts, by name.
     pub fn hosts(&self) -> impl Iterator<Item = (&str, &Host)> {
         self.hosts.iter().filter(|(_, host)| host.listed).map(|(name, host)| (name.as_str(), &**host))
@@ -114,6 +168,11 @@ impl State {
     /// Whether the configuration in use is the one on the disk when it was last read.
     pub fn config_is_current(&self) -> bool {
         !self.config_rejected
+    }
+
+    /// How the push to InfluxDB is doing, if there is one.
+    pub fn push(&self) -> Option<&PushHealth> {
+        self.push.as_ref()
     }
 
     /// Whether every input has handed over what was there at the start: before that, counters
@@ -135,18 +194,83 @@ impl State {
         }
     }
 
+    fn size(&mut self, event: &SizesEvent) {
+        match event {
+            SizesEvent::Volume(volume) => self.sizes.volume = Some(*volume),
+            SizesEvent::Scanned(scan) => self.sizes.scan = Some(*scan),
+            SizesEvent::Differences(count) => {
+                self.sizes.differences = self.sizes.differences.saturating_add(*count);
+            }
+            SizesEvent::Remembered(place, _)
+            | SizesEvent::Measured(place, _)
+            | SizesEvent::Unmeasured(place, _)
+            | SizesEvent::Exclusive(place, _) => {
+                self.on_path(place.host.clone(), place.path.clone(), |_, path| path.stored.apply(event));
+            }
+        }
+    }
+
+    fn session(&mut self, event: SessionEvent) {
+        if let SessionEvent::Line { line, .. } = &event {
+            let time = line.time;
+            let health = self.health(Input::Journal);
+            health.records += 1;
+            health.last_event = Some(time);
+        }
+        self.sessions.take(event);
+        self.run.watch(self.sessions.running_since());
+    }
+
+    fn judge_waiting(&mut self) {
+        for waiting in self.sessions.looked() {
+            match waiting {
+                Waiting::Older(record) => self.older_from_journal(*record),
+                Waiting::Session(id) => self.judge(&id),
+            }
+        }
+    }
+
+    /// A session is over, and everything that was written during it is read.
+    fn judge(&mut self, id: &str) {
+        let Some((end, first)) = self.sessions.judge(id) else { return };
+        if !self.sessions.may_be_recorded(&end) {
+            if first && matches!(end.verdict, Verdict::Ended(..)) {
+                self.expected.start(end.started, Trigger::Service);
+            }
+            self.run.end_unrecorded(&end, first);
+            self.run.watch(self.sessions.running_since());
+        } else if self.run.is_running(id) {
+            self.abandon(None);
+        } else {
+            let reason = run::death(&end);
+            self.run.refine(&end);
+            for host in self.hosts.values_mut().filter(|host| host.died_in(id)) {
+                Arc::make_mut(host).refine(id, reason);
+            }
+        }
+    }
+
+    fn older_from_journal(&mut self, record: Record) {
+        let Body::PathFinished(finished) = &record.body else { return };
+        let path = self.hosts.get(&finished.host).and_then(|host| host.paths.get(&finished.path));
+        if path.and_then(|path| path.last_older).is_none_or(|last| last < record.time) {
+            self.record(record);
+        }
+    }
+
     fn record(&mut self, record: Record) {
-        let Record { time, run_id: _, body } = record;
+        let Record { time, run_id, body } = record;
+        self.sessions.recorded(&run_id, time);
         match body {
             Body::RunStarted(started) => {
-                self.abandon();
+                self.abandon(None);
                 self.expected.start(time, started.trigger);
-                self.run.start(time);
+                self.run.start(time, &run_id);
             }
-            Body::RunRefused(refused) => self.run.refuse(refused.reason),
+            Body::RunRefused(refused) => self.run.refuse(time, refused.reason),
             Body::RunFinished(finished) => {
                 self.run.finish(time, &finished);
-                self.abandon();
+                self.abandon(Some(Reason::Died));
             }
             Body::PathStarted(started) => {
                 self.on_path(started.host, started.path, |host, path| {
@@ -161,7 +285,7 @@ impl State {
                 let (host, path) = (std::mem::take(&mut finished.host), std::mem::take(&mut finished.path));
                 self.on_path(host, path, |host, path| {
                     host.learn_reachable(finished.reason);
-                    path.finish(time, &finished);
+                    path.finish(time, &finished, run_id.is_empty());
                 });
             }
             Body::HostFinished(finished) => {
@@ -173,11 +297,16 @@ impl State {
         }
     }
 
-    /// What still runs when its run is over, or when the next run starts, has died.
-    fn abandon(&mut self) {
-        self.run.abandon();
+    /// What still runs when its run is over, or can not run any more, has died: for a reason that is
+    /// known, or for the one that the journal gives now or later.
+    fn abandon(&mut self, known: Option<Reason>) {
+        let run_id = self.run.id().cloned();
+        let end = run_id.as_ref().and_then(|id| self.sessions.end_of(id)).cloned();
+        self.run.abandon(end.as_deref());
+        let reason = known.unwrap_or_else(|| end.as_deref().map_or(Reason::Died, run::death));
+        let in_run = if known.is_some() { None } else { run_id };
         for host in self.hosts.values_mut().filter(|host| host.is_running()) {
-            Arc::make_mut(host).abandon();
+            Arc::make_mut(host).abandon(reason, in_run.as_ref());
         }
     }
 

@@ -1,33 +1,24 @@
 //! Records in, metrics out: each directory below `scenarios/` is one test.
 //!
-//! `config.yaml` and `events.jsonl` are what is given, `metrics.txt` is what a scrape must show. Some have
-//! `timer.jsonl`, what systemd says about the timer, and `snapshots.txt`, the names in the directory of the
-//! snapshots.
+//! `metrics.txt` is what a scrape must show, in whatever order the inputs speak.
 //! `UPDATE_GOLDEN=1 cargo test --test scenarios` writes what it shows now; read the diff before committing.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on fails")]
 
+mod scenario;
+
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
 
-use backup_common::config::Config;
-use backup_common::lines::{Line, LineBuffer};
 use backup_common::record::Record;
-use backup_exporter::event::{Event, Input, Listing, Skip, SnapshotCounts, SnapshotListing};
-use backup_exporter::inputs::snapshots;
-use backup_exporter::inputs::timer::bus::{self, Clock};
-use backup_exporter::outputs::metrics;
-use backup_exporter::schedule::calendar::Calendar;
-use backup_exporter::schedule::{Plan, Schedule, Times};
+use backup_exporter::event::{Event, Input, Skip};
 use backup_exporter::state::State;
-use jiff::tz::TimeZone;
 use proptest::prelude::*;
+use scenario::{Order, Scenario, configured, render, snapshots_configured, snapshots_seen, timer};
 
 #[test]
 fn scenarios() {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
-    let mut scenarios: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut scenarios: Vec<_> =
+        fs::read_dir(scenario::directory()).unwrap().map(|entry| entry.unwrap().path()).collect();
     scenarios.sort();
     assert!(!scenarios.is_empty());
     for scenario in scenarios {
@@ -36,23 +27,13 @@ fn scenarios() {
 }
 
 fn check(scenario: &Path) {
-    let config = fs::read_to_string(scenario.join("config.yaml")).unwrap();
-    let events = fs::read(scenario.join("events.jsonl")).unwrap();
-    let mut state = State::default();
-    for event in [configured(&config), snapshots_configured(&config), Event::InputUp(Input::Stats)] {
-        state.apply(event);
+    let given = Scenario::load(scenario);
+    let shown = render(&given.state(Order::StatsFirst)).replace(env!("CARGO_PKG_VERSION"), "VERSION");
+    for order in [Order::JournalFirst, Order::Live] {
+        let other = render(&given.state(order)).replace(env!("CARGO_PKG_VERSION"), "VERSION");
+        let differs = shown.lines().zip(other.lines()).find(|(shown, other)| shown != other);
+        assert!(shown == other, "{} {order:?}: {differs:?}", scenario.display());
     }
-    if let Ok(printed) = fs::read_to_string(scenario.join("timer.jsonl")) {
-        state.apply(Event::Scheduled(Some(timer(&printed))));
-    }
-    if let Ok(names) = fs::read_to_string(scenario.join("snapshots.txt")) {
-        state.apply(snapshots_seen(&names.lines().collect::<Vec<_>>()));
-    }
-    for event in recorded(&events) {
-        state.apply(event);
-    }
-    state.apply(Event::CaughtUp(Input::Stats));
-    let shown = render(&state).replace(env!("CARGO_PKG_VERSION"), "VERSION");
 
     let golden = scenario.join("metrics.txt");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
@@ -102,48 +83,6 @@ fn names_that_nobody_configured_can_not_fill_the_memory() {
     // What is configured is never too many.
     state.apply(Event::Recorded(Input::Stats, nth_record(4, "a", "/x")));
     assert!(render(&state).contains("backup_path_attempts_total{host=\"a\",path=\"/x\"} 1"));
-}
-
-fn configured(config: &str) -> Event {
-    Event::Configured(Listing::from(&Config::parse(config).unwrap().config))
-}
-
-fn snapshots_configured(config: &str) -> Event {
-    Event::SnapshotsConfigured(SnapshotListing::from(&Config::parse(config).unwrap().config))
-}
-
-fn snapshots_seen(names: &[&str]) -> Event {
-    let mut counts = SnapshotCounts::new();
-    for name in names {
-        snapshots::add(&mut counts, name, &TimeZone::UTC);
-    }
-    Event::SnapshotsSeen(Some(counts))
-}
-
-/// The timer as the input sees it at a fixed time.
-fn timer(printed: &str) -> Schedule {
-    let seen = bus::parse(printed).unwrap();
-    let times = |text: &String| Times::Calendar(Calendar::parse(text).unwrap());
-    let plan = Plan { calendars: seen.calendars.iter().map(times).collect(), ..seen.plan.clone() };
-    let now = "2026-11-23T12:46:38Z".parse().unwrap();
-    let clock = Clock { now, monotonic: Duration::from_secs(12_265) };
-    seen.schedule(&plan, plan.interval(now, &TimeZone::UTC), clock, &TimeZone::UTC)
-}
-
-fn recorded(log: &[u8]) -> Vec<Event> {
-    let mut events = Vec::new();
-    LineBuffer::default().push(log, |line| {
-        let Line::Complete(line) = line else { panic!("{line:?}") };
-        events.push(match Record::decode(line) {
-            Ok(record) => Event::Recorded(Input::Stats, record),
-            Err(error) => Event::Skipped(Input::Stats, Skip::from(&error)),
-        });
-    });
-    events
-}
-
-fn render(state: &State) -> String {
-    metrics::openmetrics(Arc::new(state.clone()))
 }
 
 /// A record of each type, made from the wire format's own example file.

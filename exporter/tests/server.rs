@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::fmt::Write as _;
 use std::fs;
 use std::net::TcpStream;
 use std::process::Command;
@@ -102,8 +103,8 @@ fn a_host_that_left_is_gone_after_sighup() {
 fn counters_survive_a_restart() {
     let home = Home::new();
     home.append(path_finished("server1", "/etc", Reason::Ok).repeat(1000));
-    let first = home.start().scrape();
-    assert_eq!(home.start().scrape(), first);
+    let first = home.start().lasting();
+    assert_eq!(home.start().lasting(), first);
 }
 
 #[test]
@@ -202,4 +203,47 @@ fn messages_are_json_when_asked_for() {
     let line = output.stderr.lines().next().unwrap();
     let message: serde_json::Value = serde_json::from_str(line).unwrap();
     assert_eq!((&message["level"], &message["msg"]), (&"info".into(), &"listening".into()));
+}
+
+#[test]
+fn a_post_reads_the_configuration_again() {
+    let home = Home::new();
+    let exporter = home.start();
+    let post = || http::ask(&exporter.address, "POST", "/-/reload", "").expect("an answer");
+    home.configure("hosts: {other: {ssh_user: '', paths: [{path: /x}]}}");
+    assert_eq!(post().status, 200);
+    exporter.until("backup_host_state{host=\"other\",state=\"never\"}", 1.0);
+    let loaded = exporter.value("backup_exporter_config_last_reload_success_timestamp_seconds").unwrap();
+    home.configure("hosts: 1");
+    assert_eq!(post().status, 500);
+    exporter.until("backup_exporter_config_reload_success", 0.0);
+    assert_eq!(exporter.value("backup_exporter_config_last_reload_success_timestamp_seconds"), Some(loaded));
+    assert_eq!(exporter.value("backup_host_state{host=\"other\",state=\"never\"}"), Some(1.0));
+}
+
+/// With 200 hosts of 5 paths, 60,000 records and a journal, in little memory.
+#[test]
+fn memory_stays_small() {
+    let home = Home::new();
+    let mut config = "hosts:\n".to_owned();
+    let mut log = String::new();
+    for host in 0..200 {
+        let _ = writeln!(config, "  h{host}:\n    ssh_user: ''\n    paths:");
+        for path in 0..5 {
+            let _ = writeln!(config, "      - path: /p{path}");
+            log.push_str(&path_finished(&format!("h{host}"), &format!("/p{path}"), Reason::Ok));
+        }
+    }
+    home.configure(&config);
+    for _ in 0..60 {
+        home.append(&log);
+    }
+    // A line without end, which must cost no memory.
+    home.append(vec![b'x'; 64 * 1024 * 1024]);
+    let exporter = home.start();
+    exporter.until(RECORDS, 60_000.0);
+    let status = fs::read_to_string(format!("/proc/{}/status", exporter.process.id())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let kilobytes: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(kilobytes < 32 * 1024, "{kilobytes} kB");
 }

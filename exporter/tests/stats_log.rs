@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 use std::process::Command;
 
 use backup_common::reason::Reason;
-use support::{Home, RECORDS, attempts, path_finished, skipped};
+use support::{Home, RECORDS, at, attempts, path_finished, skipped};
 
 const UP: &str = "backup_exporter_input_up{input=\"stats\"}";
 
@@ -98,7 +98,7 @@ fn garbage_is_counted_and_passed_over() {
 /// As fast as it can, so that several rotations fall between two looks of the exporter.
 #[test]
 fn every_record_counts_once_through_rotations() {
-    const ROTATIONS: usize = 20;
+    const ROTATIONS: usize = 100;
     const RECORDS_EACH: usize = 100;
     let home = Home::new();
     home.append("");
@@ -217,4 +217,88 @@ fn a_second_name_of_a_rotated_file_is_not_read_again() {
     home.append(path_finished("server1", "/home", Reason::Ok));
     exporter.until(&attempts("server1", "/home"), 1.0);
     assert_eq!(exporter.value(RECORDS), Some(2.0));
+}
+
+/// What logrotate left of the days before, compressed or not, by number or by date, is read first.
+#[test]
+fn older_parts_are_read_at_the_start() {
+    for names in [
+        ["backup-stats.log.3.gz", "backup-stats.log.2.gz", "backup-stats.log.1"],
+        ["backup-stats.log-20260101.gz", "backup-stats.log-20260102.gz", "backup-stats.log-20260103"],
+    ] {
+        let home = Home::new();
+        for (age, name) in names.iter().enumerate() {
+            let file = home.path().join(name.trim_end_matches(".gz"));
+            let reason = if age == 2 { Reason::Ok } else { Reason::Timeout };
+            fs::write(&file, at(age as u64, &path_finished("server1", "/etc", reason)).repeat(10)).unwrap();
+            if name.contains(".gz") {
+                assert!(Command::new("gzip").arg("-n").arg(&file).status().unwrap().success());
+            }
+        }
+        home.append(path_finished("server2", "/var/www", Reason::Ok));
+        let exporter = home.start();
+        assert_eq!(exporter.value(RECORDS), Some(31.0));
+        // In their order: the failures are older than the success.
+        assert_eq!(
+            exporter.value("backup_path_state{host=\"server1\",path=\"/etc\",state=\"success\"}"),
+            Some(1.0)
+        );
+        assert_eq!(exporter.value("backup_path_failures_total{host=\"server1\",path=\"/etc\"}"), Some(20.0));
+        home.append(path_finished("server2", "/var/www", Reason::Ok));
+        exporter.until(RECORDS, 32.0);
+    }
+}
+
+/// A copy that is under way when the exporter starts is not read beside its original.
+#[test]
+fn a_part_that_is_there_twice_is_read_once() {
+    let home = Home::new();
+    fs::write(home.path().join("backup-stats.log.1"), path_finished("server1", "/etc", Reason::Ok).repeat(5))
+        .unwrap();
+    // Compression in progress: the plain file is still there, and under its next name as well.
+    for name in ["backup-stats.log.1.gz", "backup-stats.log.2.gz"] {
+        let packed =
+            Command::new("gzip").arg("-c").arg(home.path().join("backup-stats.log.1")).output().unwrap();
+        fs::write(home.path().join(name), packed.stdout).unwrap();
+    }
+    home.append(path_finished("server2", "/var/www", Reason::Ok));
+    let exporter = home.start();
+    assert_eq!(exporter.value(RECORDS), Some(6.0));
+}
+
+#[test]
+fn damaged_older_parts_cost_only_themselves() {
+    let home = Home::new();
+    let file = home.path().join("backup-stats.log.2");
+    fs::write(&file, path_finished("server1", "/etc", Reason::Ok).repeat(1000)).unwrap();
+    assert!(Command::new("gzip").arg(&file).status().unwrap().success());
+    let packed = fs::read(home.path().join("backup-stats.log.2.gz")).unwrap();
+    fs::write(home.path().join("backup-stats.log.2.gz"), &packed[..packed.len() / 2]).unwrap();
+    fs::write(home.path().join("backup-stats.log.3.gz"), b"no gzip at all").unwrap();
+    fs::write(home.path().join("backup-stats.log.4.gz"), b"").unwrap();
+    fs::create_dir(home.path().join("backup-stats.log.5")).unwrap();
+    assert!(Command::new("mkfifo").arg(home.path().join("backup-stats.log.6")).status().unwrap().success());
+    home.append(path_finished("server2", "/var/www", Reason::Ok));
+    let exporter = home.start();
+    assert_eq!(exporter.value(&attempts("server2", "/var/www")), Some(1.0));
+    assert!(exporter.value(RECORDS).unwrap() > 1.0, "what can be unpacked counts");
+    assert_eq!(exporter.value(&skipped("damaged")), Some(3.0));
+}
+
+#[test]
+fn lines_of_the_older_system_are_the_same_events() {
+    let home = Home::new();
+    home.append(include_str!("older_lines/log.txt"));
+    let exporter = home.start();
+    // The last one of each path; one of them with messages that name the cause.
+    let reason = |path: &str, reason: &str| {
+        format!("backup_path_reason{{host=\"server1\",path=\"{path}\",reason=\"{reason}\"}}")
+    };
+    exporter.until(&reason("/etc", "ok"), 1.0);
+    assert_eq!(exporter.value(&reason("/home", "connection_refused")), Some(1.0));
+    assert_eq!(exporter.value("backup_path_sent_bytes{host=\"server1\",path=\"/etc\"}"), Some(1234.0));
+    assert_eq!(exporter.value("backup_path_files{host=\"server1\",path=\"/etc\"}"), None);
+    assert_eq!(exporter.value("backup_path_duration_seconds{host=\"server1\",path=\"/etc\"}"), None);
+    assert_eq!(exporter.value(RECORDS), Some(3.0));
+    assert_eq!(exporter.value(&skipped("malformed")), Some(1.0));
 }

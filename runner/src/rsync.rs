@@ -7,7 +7,7 @@
 
 pub mod command;
 pub mod listing;
-pub mod messages;
-pub mod output;
 pub mod verdict;
 pub mod version;
+
+pub use backup_common::rsync::{messages, output};

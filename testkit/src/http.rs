@@ -35,9 +35,14 @@ pub fn get(address: &str, path: &str) -> Option<Answer> {
 ///
 /// It speaks HTTP/1.0, so that no answer comes in chunks.
 pub fn ask(address: &str, method: &str, path: &str, headers: &str) -> Option<Answer> {
+    send(address, method, path, headers, "")
+}
+
+/// The same with a body, whose length the header lines tell.
+pub fn send(address: &str, method: &str, path: &str, headers: &str, body: &str) -> Option<Answer> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
-    write!(stream, "{method} {path} HTTP/1.0\r\nHost: {address}\r\n{headers}\r\n").ok()?;
+    write!(stream, "{method} {path} HTTP/1.0\r\nHost: {address}\r\n{headers}\r\n{body}").ok()?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).ok()?;
     parse(&String::from_utf8_lossy(&answer))

@@ -11,9 +11,12 @@
 )]
 
 pub mod btrfs;
+pub mod btrfs_device;
 pub mod http;
 pub mod machine;
+pub mod influxdb;
 pub mod process;
 pub mod prometheus;
 pub mod sshd;
+pub mod victoriametrics;
 pub mod wait;

@@ -32,6 +32,11 @@ impl Running {
         assert!(status.success(), "cannot send {name} to {}", self.name);
     }
 
+    /// Sends SIGKILL, without a process for it.
+    pub fn signal_kill(&mut self) {
+        self.child.kill().unwrap();
+    }
+
     /// Whether it has not ended yet.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()

@@ -8,8 +8,9 @@ use backup_common::error_chain::ErrorChain;
 use backup_exporter::cli::Cli;
 use backup_exporter::http::front::Source;
 use backup_exporter::http::routes::Site;
-use backup_exporter::inputs::config;
+use backup_exporter::inputs::{config, journal, sizes};
 use backup_exporter::log;
+use backup_exporter::push::credential;
 use backup_exporter::serve::{self, Options, ServeError};
 use clap::Parser;
 
@@ -31,7 +32,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("backup-exporter: {}", ErrorChain(&error));
-            ExitCode::from(if matches!(error, ServeError::Config(_) | ServeError::Web(_)) { 2 } else { 1 })
+            let usage = matches!(error, ServeError::Config(_) | ServeError::Web(_) | ServeError::Push(_));
+            ExitCode::from(if usage { 2 } else { 1 })
         }
     }
 }
@@ -41,10 +43,15 @@ fn check(cli: &Cli) -> Result<(), ServeError> {
     for warning in checked.warnings {
         println!("warning: {warning}");
     }
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let influxdb = credential::read_config(&cli.influxdb_config, credentials.as_deref())?;
     println!("{} is good", cli.config_file.display());
     if let Some(file) = &cli.web_config_file {
         Source::open(file)?;
         println!("{} is good", file.display());
+    }
+    if influxdb.is_some() {
+        println!("{} is good", cli.influxdb_config.display());
     }
     Ok(())
 }
@@ -57,6 +64,21 @@ fn serve(cli: Cli) -> Result<(), ServeError> {
         timer: cli.timer,
         unit_path: UNIT_PATH.map(PathBuf::from).into(),
         stats_file: cli.stats_file,
+        journal: journal::Source {
+            unit: cli.unit,
+            directory: cli.journal_directory,
+            // systemd-journald.service(8): persistent and volatile.
+            system_directories: vec!["/var/log/journal".into(), "/run/log/journal".into()],
+            state_directory: Some(cli.state_directory.clone()),
+        },
+        state_directory: cli.state_directory,
+        sizes: sizes::Options {
+            socket: cli.sizes_socket,
+            interval: cli.size_interval,
+            limit: cli.size_timeout,
+            exclusive_interval: Some(cli.size_exclusive_interval).filter(|interval| !interval.is_zero()),
+        },
+        influxdb_config: cli.influxdb_config,
         listen_addresses: cli.listen_addresses,
         systemd_socket: cli.systemd_socket,
         web_config_file: cli.web_config_file,

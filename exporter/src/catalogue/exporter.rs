@@ -19,6 +19,12 @@ pub const METRICS: &[Metric] = &[
         State(|state| Some(state.config_is_current().into())),
     ),
     Metric::gauge(
+        "backup_exporter_config_last_reload_success_timestamp_seconds",
+        "When the configuration was last read without errors",
+        State(|state| Some(state.config_loaded()?.into())),
+    )
+    .unit("seconds"),
+    Metric::gauge(
         "backup_exporter_input_up",
         "Whether the input can read its source",
         Input(|health| Some(health.up.into())),

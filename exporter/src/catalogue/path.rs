@@ -44,22 +44,22 @@ pub const METRICS: &[Metric] = &[
     Metric::gauge(
         "backup_path_files",
         "Files, directories and links on the source",
-        Path(|path| stats(path, |stats| stats.files)),
+        Path(|path| counts(path, |stats| stats.files)),
     ),
     Metric::gauge(
         "backup_path_files_transferred",
         "Regular files whose content was transferred by the last attempt",
-        Path(|path| stats(path, |stats| stats.files_transferred)),
+        Path(|path| counts(path, |stats| stats.files_transferred)),
     ),
     Metric::gauge(
         "backup_path_files_created",
         "Files that the last attempt created in the backup",
-        Path(|path| stats(path, |stats| stats.files_created)),
+        Path(|path| counts(path, |stats| stats.files_created)),
     ),
     Metric::gauge(
         "backup_path_files_deleted",
         "Files that the last attempt deleted in the backup",
-        Path(|path| stats(path, |stats| stats.files_deleted)),
+        Path(|path| counts(path, |stats| stats.files_deleted)),
     ),
     Metric::gauge(
         "backup_path_source_size_bytes",
@@ -70,19 +70,19 @@ pub const METRICS: &[Metric] = &[
     Metric::gauge(
         "backup_path_transferred_size_bytes",
         "Size of the files that the last attempt transferred",
-        Path(|path| stats(path, |stats| stats.transferred_size_bytes)),
+        Path(|path| counts(path, |stats| stats.transferred_size_bytes)),
     )
     .unit("bytes"),
     Metric::gauge(
         "backup_path_literal_bytes",
         "Data of the last attempt that crossed as such",
-        Path(|path| stats(path, |stats| stats.literal_bytes)),
+        Path(|path| counts(path, |stats| stats.literal_bytes)),
     )
     .unit("bytes"),
     Metric::gauge(
         "backup_path_matched_bytes",
         "Data of the last attempt that was found in the older version in the backup",
-        Path(|path| stats(path, |stats| stats.matched_bytes)),
+        Path(|path| counts(path, |stats| stats.matched_bytes)),
     )
     .unit("bytes"),
     Metric::gauge(
@@ -153,4 +153,9 @@ fn errors(path: &state::Path) -> Labelled {
 
 fn stats<T: Into<Number>>(path: &state::Path, value: impl Fn(&TransferStats) -> T) -> Option<Number> {
     Some(value(path.last.as_ref()?.stats.as_ref()?).into())
+}
+
+/// The same for what the older system did not count.
+fn counts<T: Into<Number>>(path: &state::Path, value: impl Fn(&TransferStats) -> T) -> Option<Number> {
+    if path.last.as_ref()?.without_counts { None } else { stats(path, value) }
 }

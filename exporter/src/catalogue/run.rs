@@ -1,5 +1,7 @@
 //! The family `backup_run`.
 
+use backup_common::error_kind::ErrorKind;
+
 use super::Values::{Run, RunBy};
 use super::{Labelled, Metric};
 use crate::state::{self, Notice, Phase};
@@ -11,6 +13,12 @@ pub const METRICS: &[Metric] = &[
         RunBy(states),
     )
     .labels(&["state"]),
+    Metric::gauge(
+        "backup_run_reason",
+        "Why the last run that ended did so as it did, always 1",
+        RunBy(reason),
+    )
+    .labels(&["reason"]),
     Metric::gauge(
         "backup_run_last_start_timestamp_seconds",
         "When the last run started",
@@ -52,12 +60,71 @@ pub const METRICS: &[Metric] = &[
         RunBy(notices),
     )
     .labels(&["notice"]),
+    Metric::gauge(
+        "backup_run_refused_reason",
+        "Why the last run that ended before it began did so, always 1",
+        RunBy(refused_reason),
+    )
+    .labels(&["reason"]),
+    Metric::gauge(
+        "backup_run_last_refused_timestamp_seconds",
+        "When a run last ended before it began",
+        Run(|run| Some(run.last_refused?.into())),
+    )
+    .unit("seconds"),
+    Metric::gauge(
+        "backup_run_errors",
+        "Errors and warnings by kind in the journal, of a run without records of its own",
+        RunBy(errors),
+    )
+    .labels(&["kind"]),
+    Metric::gauge(
+        "backup_run_files",
+        "Files, directories and links on the sources, of a run without records of its own",
+        Run(|run| Some(run.stats?.files.into())),
+    ),
+    Metric::gauge(
+        "backup_run_files_transferred",
+        "Regular files whose content was transferred, of a run without records of its own",
+        Run(|run| Some(run.stats?.files_transferred.into())),
+    ),
+    Metric::gauge(
+        "backup_run_source_size_bytes",
+        "Size of all files on the sources, of a run without records of its own",
+        Run(|run| Some(run.stats?.source_size_bytes.into())),
+    )
+    .unit("bytes"),
+    Metric::gauge(
+        "backup_run_sent_bytes",
+        "Bytes that rsync sent, of a run without records of its own",
+        Run(|run| Some(run.stats?.sent_bytes.into())),
+    )
+    .unit("bytes"),
+    Metric::gauge(
+        "backup_run_received_bytes",
+        "Bytes that rsync received, of a run without records of its own",
+        Run(|run| Some(run.stats?.received_bytes.into())),
+    )
+    .unit("bytes"),
 ];
 
 /// The other notices are about the figures of a transfer, which a run has none of.
 fn notices(run: &state::Run) -> Labelled {
     let long = Notice::LongRun;
     vec![(long.name(), run.history.has(long).into())]
+}
+
+fn reason(run: &state::Run) -> Labelled {
+    run.reason.iter().map(|reason| (reason.name(), true.into())).collect()
+}
+
+fn refused_reason(run: &state::Run) -> Labelled {
+    run.refused_reason.iter().map(|reason| (reason.name(), true.into())).collect()
+}
+
+fn errors(run: &state::Run) -> Labelled {
+    let Some(errors) = &run.errors else { return Vec::new() };
+    ErrorKind::ALL.map(|kind| (kind.name(), errors.get(&kind).copied().unwrap_or(0).into())).into()
 }
 
 fn states(run: &state::Run) -> Labelled {

@@ -19,6 +19,9 @@ pub struct Site {
     pub telemetry_path: String,
 }
 
+/// Where a `POST` asks for the configuration to be read again.
+const RELOAD: &str = "/-/reload";
+
 const PLAIN: &str = "text/plain; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
 
@@ -27,9 +30,14 @@ const HTML: &str = "text/html; charset=utf-8";
 /// A `HEAD` gets the same as a `GET`: hyper sends the head of it only.
 pub fn respond<B>(request: &Request<B>, scrape: &Scrape, site: &Site) -> Response<Full<Bytes>> {
     let path = request.uri().path();
-    let known = path == site.telemetry_path || matches!(path, "/" | "/-/healthy" | "/-/ready");
+    let known = path == site.telemetry_path || matches!(path, "/" | "/-/healthy" | "/-/ready" | RELOAD);
     if !known {
         return plain(StatusCode::NOT_FOUND, "There is nothing here; / lists what there is.\n");
+    }
+    if path == RELOAD {
+        let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "Only POST is possible here.\n");
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+        return response;
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are possible here.\n");
@@ -42,6 +50,23 @@ pub fn respond<B>(request: &Request<B>, scrape: &Scrape, site: &Site) -> Respons
         "/-/ready" if scrape.state().has_caught_up() => plain(StatusCode::OK, "The exporter is ready.\n"),
         "/-/ready" => not_ready(),
         _ => answer(StatusCode::OK, HTML, landing_page(site)),
+    }
+}
+
+/// Whether a request asks for the configuration to be read again.
+pub fn is_reload<B>(request: &Request<B>) -> bool {
+    request.method() == Method::POST && request.uri().path() == RELOAD
+}
+
+/// The answer to such a request, once it is known whether the configuration was taken over.
+pub fn reloaded(taken: Option<bool>) -> Response<Full<Bytes>> {
+    match taken {
+        Some(true) => plain(StatusCode::OK, "The configuration was read again.\n"),
+        Some(false) => plain(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "The configuration has errors, which are in the exporter's log; the one before stays in use.\n",
+        ),
+        None => plain(StatusCode::SERVICE_UNAVAILABLE, "The exporter is ending.\n"),
     }
 }
 
@@ -71,7 +96,7 @@ fn header<B>(request: &Request<B>, name: &HeaderName) -> Option<String> {
 }
 
 fn not_ready() -> Response<Full<Bytes>> {
-    plain(StatusCode::SERVICE_UNAVAILABLE, "Not ready yet: the stats log is still being read.\n")
+    plain(StatusCode::SERVICE_UNAVAILABLE, "Not ready yet: the log is still being read.\n")
 }
 
 /// A line of text with a status.
@@ -182,6 +207,7 @@ mod tests {
             (Method::DELETE, "/", true, 405),
             (Method::GET, "/metrics/", true, 404),
             (Method::POST, "/nothing", true, 404),
+            (Method::GET, "/-/reload", true, 405),
         ] {
             assert_eq!(ask(method.clone(), path, ready).status(), status, "{method} {path} {ready}");
         }

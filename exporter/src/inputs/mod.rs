@@ -9,6 +9,10 @@
 //! 3. start it in [`crate::serve`].
 
 pub mod config;
+pub mod journal;
+pub mod older_lines;
+pub mod process;
+pub mod sizes;
 pub mod snapshots;
 pub mod stats;
 pub mod timer;

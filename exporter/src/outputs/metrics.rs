@@ -87,6 +87,8 @@ fn series<'a>(metric: &Metric, state: &'a State) -> Vec<Series<'a>> {
         Values::InputBy(values) => {
             state.inputs().for_each(|(input, health)| found.add_labelled(&[input.name()], values(&health)));
         }
+        Values::Push(value) => found.add(&[], state.push().and_then(value)),
+        Values::PushBy(values) => found.add_labelled(&[], state.push().map(values).unwrap_or_default()),
         Values::Constant(text) => found.add(&[text], Some(true.into())),
     }
     found.series

@@ -8,6 +8,7 @@ use backup_common::status::Status;
 use jiff::Timestamp;
 
 use super::{Path, Phase};
+use crate::event::SessionId;
 
 /// A host and its paths.
 #[derive(Clone, Debug, Default)]
@@ -67,14 +68,26 @@ impl Host {
     }
 
     /// It will never come to its end.
-    pub(super) fn abandon(&mut self) {
+    pub(super) fn abandon(&mut self, reason: Reason, run_id: Option<&SessionId>) {
         let mut died = false;
         for path in self.paths.values_mut() {
-            died |= path.abandon();
+            died |= path.abandon(reason, run_id);
         }
         self.running = false;
         self.duration_seconds = None;
         self.ended = if died { Some(Status::Failed) } else { self.worst_of_paths() };
+    }
+
+    /// Whether a path of it died in this run.
+    pub(super) fn died_in(&self, run_id: &str) -> bool {
+        self.paths.values().any(|path| path.died_in(run_id))
+    }
+
+    /// The journal tells why what died in this run did.
+    pub(super) fn refine(&mut self, run_id: &str, reason: Reason) {
+        for path in self.paths.values_mut().filter(|path| path.died_in(run_id)) {
+            path.refine(reason);
+        }
     }
 
     /// What the end of a path tells about the way to the host.
@@ -114,6 +127,8 @@ fn proves_reachable(reason: Reason) -> Option<bool> {
         | Reason::Killed
         | Reason::Interrupted
         | Reason::Died
+        | Reason::OutOfMemory
+        | Reason::NotStarted
         | Reason::Locked
         | Reason::ConfigInvalid
         | Reason::BaseMissing

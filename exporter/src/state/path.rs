@@ -6,7 +6,8 @@ use backup_common::record::{PathFinished, TransferStats};
 use backup_common::status::Status;
 use jiff::Timestamp;
 
-use super::{History, Phase};
+use super::{History, Phase, Stored};
+use crate::event::SessionId;
 
 /// A directory that is backed up.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +27,10 @@ pub struct Path {
     pub failures: u64,
     /// The last outcomes, and what is unusual about the newest.
     pub history: History,
+    /// Time of the last line of the older system about it.
+    pub(super) last_older: Option<Timestamp>,
+    /// What its backup takes.
+    pub stored: Stored,
 }
 
 /// What is under way.
@@ -50,6 +55,10 @@ pub struct Outcome {
     pub stats: Option<TransferStats>,
     /// Errors and warnings by kind; unknown when it died.
     pub errors: Option<ErrorCounts>,
+    /// The figures are of the older system, which counted bytes and no files.
+    pub without_counts: bool,
+    /// The run in which it died, as long as the journal may still tell why.
+    died_in: Option<SessionId>,
 }
 
 impl Path {
@@ -83,7 +92,7 @@ impl Path {
         }
     }
 
-    pub(super) fn finish(&mut self, time: Timestamp, finished: &PathFinished) {
+    pub(super) fn finish(&mut self, time: Timestamp, finished: &PathFinished, older: bool) {
         let was_running = self.running.take().is_some();
         // A disabled host's path ends without a try.
         if finished.attempts > 0 && !was_running {
@@ -100,14 +109,19 @@ impl Path {
             status: finished.status,
             reason: finished.reason,
             exit_code: finished.exit_code,
-            duration_seconds: Some(finished.duration_seconds),
+            duration_seconds: (!older).then_some(finished.duration_seconds),
             stats: finished.stats,
             errors: Some(finished.errors.clone()),
+            without_counts: older,
+            died_in: None,
         });
+        if older {
+            self.last_older = self.last_older.max(Some(time));
+        }
     }
 
     /// It will never come to its end, if it is under way; says whether it was.
-    pub(super) fn abandon(&mut self) -> bool {
+    pub(super) fn abandon(&mut self, reason: Reason, run_id: Option<&SessionId>) -> bool {
         if self.running.take().is_none() {
             return false;
         }
@@ -116,12 +130,24 @@ impl Path {
         self.failures += 1;
         self.last = Some(Outcome {
             status: Status::Failed,
-            reason: Reason::Died,
+            reason,
             exit_code: None,
             duration_seconds: None,
             stats: None,
             errors: None,
+            without_counts: false,
+            died_in: run_id.cloned(),
         });
         true
+    }
+
+    pub(super) fn died_in(&self, run_id: &str) -> bool {
+        self.last.as_ref().and_then(|outcome| outcome.died_in.as_deref()) == Some(run_id)
+    }
+
+    pub(super) fn refine(&mut self, reason: Reason) {
+        if let Some(outcome) = &mut self.last {
+            outcome.reason = reason;
+        }
     }
 }

@@ -1,6 +1,10 @@
 //! The built exporter in a directory of its own, and records to feed it.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub mod influx;
+pub mod influx_tls;
+pub mod scripted;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -52,6 +56,11 @@ impl Home {
         self.path().join("backup-stats.log")
     }
 
+    /// The journal's directory; there is none before a test makes it.
+    pub fn journal(&self) -> PathBuf {
+        self.path().join("journal")
+    }
+
     pub fn configure(&self, text: &str) {
         fs::write(self.config(), text).unwrap();
     }
@@ -70,6 +79,14 @@ impl Home {
             .arg(self.config())
             .arg("--stats.file")
             .arg(self.log())
+            .arg("--journal.directory")
+            .arg(self.journal())
+            .arg("--state.directory")
+            .arg(self.path().join("state"))
+            .arg("--sizes.socket")
+            .arg(self.path().join("sizes"))
+            .arg("--influxdb.config")
+            .arg(self.path().join("influxdb-config.yaml"))
             .args(["--web.listen-address", "127.0.0.1:0"]);
         command
     }
@@ -120,6 +137,14 @@ impl Exporter {
         answer.body
     }
 
+    /// The metrics without those that say when and how this very process runs.
+    pub fn lasting(&self) -> String {
+        let own = ["process_", "backup_exporter_config_last_reload"];
+        let scrape = self.scrape();
+        let lines = scrape.lines().filter(|line| !own.iter().any(|name| line.contains(name)));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
     /// The value of a series, written as in the text format.
     pub fn value(&self, series: &str) -> Option<f64> {
         let scrape = self.scrape();
@@ -149,6 +174,13 @@ pub fn skipped(reason: &str) -> String {
 /// Counter of the tries of a path.
 pub fn attempts(host: &str, path: &str) -> String {
     format!("backup_path_attempts_total{{host=\"{host}\",path=\"{path}\"}}")
+}
+
+/// The same record of another moment; no two records of a log are alike.
+pub fn at(moment: u64, line: &str) -> String {
+    let time = jiff::Timestamp::from_microsecond(1_767_323_045_500_000).unwrap();
+    let other = time + jiff::SignedDuration::from_micros(i64::try_from(moment).unwrap());
+    line.replacen(&format!("{time:.6}"), &format!("{other:.6}"), 1)
 }
 
 /// The end of a path as one line of the log.

@@ -16,7 +16,7 @@ const CHUNK: usize = 64 * 1024;
 
 /// Bytes of the first line that tell whether a file is still the same; a record's time and run stand
 /// within them.
-const HEAD: usize = 256;
+pub const HEAD: usize = 256;
 
 /// Which file this is, while it is held open: the kernel gives its inode to no other file before it
 /// is closed.
@@ -57,17 +57,24 @@ impl From<&Stat> for FileId {
     }
 }
 
+/// Opens a regular file. A symbolic link, directory, pipe or device is refused without waiting:
+/// opening a pipe for reading would block until somebody writes, see open(2).
+pub fn open_regular(path: &Path) -> Result<File, LogError> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let error = |error: rustix::io::Errno| LogError::Open(path.to_owned(), error.into());
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(error)?);
+    let stat = rustix::fs::fstat(&file).map_err(error)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(LogError::Kind(path.to_owned()));
+    }
+    Ok(file)
+}
+
 impl LogFile {
-    /// Opens a regular file. A symbolic link, directory, pipe or device is refused without waiting:
-    /// opening a pipe for reading would block until somebody writes, see open(2).
+    /// Opens a regular file, see [`open_regular`].
     pub fn open(path: &Path) -> Result<Self, LogError> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let error = |error: rustix::io::Errno| LogError::Open(path.to_owned(), error.into());
-        let file = File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(error)?);
-        let stat = rustix::fs::fstat(&file).map_err(error)?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(LogError::Kind(path.to_owned()));
-        }
+        let file = open_regular(path)?;
+        let stat = rustix::fs::fstat(&file).map_err(|error| LogError::Open(path.to_owned(), error.into()))?;
         let id = FileId::from(&stat);
         Ok(Self { file, path: path.to_owned(), id, offset: 0, lines: LineBuffer::default(), head: None })
     }
@@ -75,6 +82,14 @@ impl LogFile {
     /// Which file it is.
     pub fn id(&self) -> FileId {
         self.id
+    }
+
+    /// Its first bytes, at most [`HEAD`].
+    pub fn head(&self) -> Vec<u8> {
+        let mut head = vec![0; HEAD];
+        let count = self.read_at(&mut head, 0).unwrap_or(0);
+        head.truncate(count);
+        head
     }
 
     /// Whether no name leads to it any more.

@@ -5,12 +5,12 @@
 //! append to it; then the files after it are read in their order, however many rotations took place
 //! since the last look.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use backup_common::lines::Line;
 
 use super::file::{LogError, LogFile};
-use super::rotation;
+use super::{older, rotation};
 
 /// What was found in the log, in order.
 #[derive(Debug)]
@@ -21,6 +21,10 @@ pub enum Step<'a> {
     Torn,
     /// The file was cut or overwritten in place and is read from its beginning.
     Truncated,
+    /// An older part that is not read, because there are too many.
+    TooOld,
+    /// An older part that ends in an error.
+    Damaged(&'a Path),
 }
 
 /// Where the reading stands.
@@ -29,12 +33,14 @@ pub struct Follower {
     name: PathBuf,
     current: Option<LogFile>,
     retired: Option<LogFile>,
+    /// The older parts are read.
+    begun: bool,
 }
 
 impl Follower {
-    /// Will follow the file of this name from its beginning.
+    /// Will follow the file of this name from its beginning, after its older parts.
     pub fn new(name: PathBuf) -> Self {
-        Self { name, current: None, retired: None }
+        Self { name, current: None, retired: None, begun: false }
     }
 
     /// Hands over everything that is new.
@@ -43,6 +49,12 @@ impl Follower {
     /// call tries again.
     pub fn poll(&mut self, mut found: impl FnMut(Step<'_>)) -> Result<(), LogError> {
         let mut found = &mut found;
+        if !self.begun {
+            self.begun = true;
+            // The youngest part is held open like one that was rotated under us: rotations that
+            // happen from now on are followed from there.
+            self.current = older::read(&self.name, &mut found);
+        }
         self.read_retired(&mut found);
         let Some(current) = &mut self.current else {
             let mut opened = LogFile::open(&self.name)?;

@@ -46,6 +46,11 @@ fn settled_family(name: &Path) -> Option<Vec<(PathBuf, FileId)>> {
 }
 
 fn family(name: &Path) -> Vec<(PathBuf, FileId)> {
+    siblings(name, age).into_iter().filter_map(|path| Some((path.clone(), id_of(&path)?))).collect()
+}
+
+/// The paths beside the log that `age` knows by what is added to its name, oldest first, then the log.
+pub fn siblings(name: &Path, age: impl Fn(&str) -> Option<Age>) -> Vec<PathBuf> {
     let base = name.file_name().unwrap_or_default().to_string_lossy();
     let directory = name.parent().unwrap_or(Path::new("/"));
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
@@ -55,12 +60,15 @@ fn family(name: &Path) -> Vec<(PathBuf, FileId)> {
     ages.sort();
     let mut paths: Vec<PathBuf> = ages.into_iter().map(|(_, sibling)| directory.join(sibling)).collect();
     paths.push(name.to_owned());
-    paths.into_iter().filter_map(|path| Some((path.clone(), id_of(&path)?))).collect()
+    paths
 }
 
+/// Sorts as time goes.
+pub type Age = (Reverse<u64>, String);
+
 /// Where a sibling stands by what is added to the name: numbers fall with time, dates rise.
-/// Compressed ones are another file with the same lines, and are none of the family.
-fn age(suffix: &str) -> Option<(Reverse<u64>, String)> {
+/// Compressed ones are another file with the same lines, and are none of those that are followed.
+pub fn age(suffix: &str) -> Option<Age> {
     let (mark, rest) = suffix.split_at_checked(1)?;
     let is_number = !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit());
     match mark {
@@ -72,6 +80,7 @@ fn age(suffix: &str) -> Option<(Reverse<u64>, String)> {
     }
 }
 
-fn id_of(path: &Path) -> Option<FileId> {
+/// The file that a name leads to now.
+pub fn id_of(path: &Path) -> Option<FileId> {
     rustix::fs::lstat(path).ok().map(|stat| FileId::from(&stat))
 }

@@ -6,9 +6,9 @@
 
 use std::collections::BTreeSet;
 
-use backup_common::error_kind::{ErrorCounts, ErrorKind};
-use backup_common::reason::Reason;
-use backup_common::text;
+use crate::error_kind::{ErrorCounts, ErrorKind};
+use crate::reason::Reason;
+use crate::text;
 
 /// Messages that are kept.
 const KEPT_MESSAGES: usize = 10;

@@ -3,7 +3,7 @@
 //! The runner asks for plain numbers, and still every form is read that rsync(1) documents for
 //! `--human-readable`: thousands set apart, and numbers with a unit, which are then only roughly right.
 
-use backup_common::record::TransferStats;
+use crate::record::TransferStats;
 
 /// Longest line that is looked at; the lines that matter are below 200 bytes.
 const LINE_BYTES: usize = 4096;

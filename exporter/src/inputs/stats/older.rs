@@ -1,0 +1,169 @@
+//! Edge: reads the rotated parts of the log at the start, oldest first, compressed ones among them.
+//!
+//! All parts are opened before the first is read, and the names are looked at again after that: what
+//! is renamed, compressed or deleted from then on is read all the same, once. A part that begins
+//! with the same line as a later one is a copy of it (`copytruncate`, or a compression under way).
+//!
+//! How much is read is bounded: the youngest [`PARTS`] parts, of about [`BYTES`] bytes together.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use backup_common::lines::LineBuffer;
+use flate2::read::MultiGzDecoder;
+
+use super::file::{self, FileId, LogFile};
+use super::follow::Step;
+use super::rotation;
+
+/// Older parts that are read at most: with daily rotation, three months.
+pub const PARTS: usize = 100;
+/// Bytes that are read of them at most, two million records.
+pub const BYTES: u64 = 512 * 1024 * 1024;
+/// What gzip(1) makes of a byte of this log, roughly.
+const COMPRESSION: u64 = 12;
+/// Looks that are taken until the names stand still.
+const LOOKS: usize = 10;
+/// Bytes that are read at a time.
+const CHUNK: usize = 64 * 1024;
+
+/// An opened part of the log.
+enum Part {
+    Plain(LogFile),
+    Compressed(PathBuf, File),
+}
+
+/// A name, and the file that it led to.
+type Named = (PathBuf, Option<FileId>);
+
+/// Reads the older parts, and gives the youngest one that is not compressed: as a rule the log itself,
+/// of which nothing is read yet.
+pub fn read(name: &Path, found: &mut impl FnMut(Step<'_>)) -> Option<LogFile> {
+    let (parts, omitted) = open_all(name);
+    (0..omitted).for_each(|_| found(Step::TooOld));
+    let heads: Vec<Vec<u8>> = parts.iter().map(Part::head).collect();
+    let mut current: Option<LogFile> = None;
+    for (index, part) in parts.into_iter().enumerate() {
+        let is_copy = !heads[index].is_empty() && heads[index + 1..].contains(&heads[index]);
+        if is_copy {
+            continue;
+        }
+        if let Some(mut read) = current.take()
+            && (read.read_on(found).is_err() || read.is_torn())
+        {
+            found(Step::Torn);
+        }
+        match part {
+            Part::Plain(file) => current = Some(file),
+            Part::Compressed(path, file) => decompress(&path, file, found),
+        }
+    }
+    current
+}
+
+impl Part {
+    /// Its beginning, by which a copy is known: a record's time and run stand within it.
+    fn head(&self) -> Vec<u8> {
+        let mut head = match self {
+            Self::Plain(file) => file.head(),
+            Self::Compressed(_, file) => {
+                let mut head = Vec::new();
+                let mut start = At { file, offset: 0 };
+                // A damaged one has no beginning that could be that of another part.
+                let _ = MultiGzDecoder::new(&mut start).take(file::HEAD as u64).read_to_end(&mut head);
+                head
+            }
+        };
+        let end = head.iter().position(|byte| *byte == b'\n').unwrap_or(head.len());
+        head.truncate(end);
+        head
+    }
+}
+
+/// Reads a file from a position of its own.
+struct At<'a> {
+    file: &'a File,
+    offset: u64,
+}
+
+impl Read for At<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = std::os::unix::fs::FileExt::read_at(self.file, buffer, self.offset)?;
+        self.offset += count as u64;
+        Ok(count)
+    }
+}
+
+fn decompress(path: &Path, file: File, found: &mut impl FnMut(Step<'_>)) {
+    let mut lines = LineBuffer::default();
+    let mut reader = MultiGzDecoder::new(io::BufReader::new(file)).take(BYTES);
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        match reader.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(count) => lines.push(&chunk[..count], |line| found(Step::Line(line))),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => {
+                found(Step::Damaged(path));
+                return;
+            }
+        }
+    }
+    if lines.is_torn() {
+        found(Step::Torn);
+    }
+}
+
+/// Opens all parts as they were named at one moment, and says how many were left out.
+fn open_all(name: &Path) -> (Vec<Part>, usize) {
+    let mut opened = (Vec::new(), 0);
+    for _ in 0..LOOKS {
+        let before = list(name);
+        opened = open(&before);
+        if list(name) == before {
+            break;
+        }
+    }
+    opened
+}
+
+fn open(names: &[Named]) -> (Vec<Part>, usize) {
+    let mut parts = Vec::new();
+    let (mut bytes, mut omitted) = (0, 0);
+    for (index, (path, _)) in names.iter().rev().enumerate() {
+        let compressed = is_compressed(path);
+        let factor = if compressed { COMPRESSION } else { 1 };
+        bytes += fs::symlink_metadata(path).map_or(0, |metadata| metadata.len().saturating_mul(factor));
+        // The log itself is read however long it is.
+        if index > 0 && (index > PARTS || bytes > BYTES) {
+            omitted += 1;
+            continue;
+        }
+        let part = if compressed {
+            file::open_regular(path).map(|file| Part::Compressed(path.clone(), file))
+        } else {
+            LogFile::open(path).map(Part::Plain)
+        };
+        // What is no regular file, or may not be read, is none of the log's parts.
+        parts.extend(part.ok());
+    }
+    parts.reverse();
+    (parts, omitted)
+}
+
+/// The log and its rotated siblings, oldest first. Of a part that is being compressed there are two
+/// files; the plain one is the whole one.
+fn list(name: &Path) -> Vec<Named> {
+    let family =
+        rotation::siblings(name, |suffix| rotation::age(suffix.strip_suffix(".gz").unwrap_or(suffix)));
+    let plain: BTreeSet<PathBuf> = family.iter().filter(|path| !is_compressed(path)).cloned().collect();
+    let is_whole = |path: &PathBuf| !is_compressed(path) || !plain.contains(&path.with_extension(""));
+    let whole = family.into_iter().filter(is_whole);
+    whole.map(|path| (path.clone(), rotation::id_of(&path))).filter(|(_, id)| id.is_some()).collect()
+}
+
+fn is_compressed(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "gz")
+}

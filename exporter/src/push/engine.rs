@@ -1,0 +1,210 @@
+//! The task that sends what is in the outbox, batch by batch, in order.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::answer::{Class, Verdict, back_off};
+use super::courier::{Courier, Outcome};
+use super::feeder::Shared;
+use super::health::PushHealth;
+use super::outbox::Batch;
+use super::plan::Plan;
+use crate::event::Event;
+use crate::outputs::influx::line_protocol;
+
+/// Points in one request; InfluxDB recommends 5000.
+const BATCH: usize = 5000;
+
+/// How long it waits after failures.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// When a person has to mend something.
+    pub keep: Duration,
+    /// Factor on the back-off; 1 outside of tests.
+    pub back_off: f64,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { keep: Duration::from_secs(60), back_off: 1.0 }
+    }
+}
+
+/// Sends for ever.
+pub struct Engine {
+    shared: Shared,
+    courier: Courier,
+    pace: Pace,
+    events: mpsc::Sender<Vec<Event>>,
+    health: PushHealth,
+    refused: u64,
+    failures: u32,
+    trouble: Option<Class>,
+}
+
+impl Engine {
+    /// What it does is told to `events`.
+    pub fn new(shared: Shared, courier: Courier, pace: Pace, events: mpsc::Sender<Vec<Event>>) -> Self {
+        let health = PushHealth::default();
+        Self { shared, courier, pace, events, health, refused: 0, failures: 0, trouble: None }
+    }
+
+    /// Runs until nobody receives its events any more.
+    pub async fn run(mut self) {
+        while !self.events.is_closed() {
+            let shared = self.shared.clone();
+            let Some(batch) = blocking(move || shared.with(|outbox| outbox.peek(BATCH))).await else {
+                return;
+            };
+            if !batch.lines.is_empty() {
+                self.deliver(&batch.lines).await;
+            }
+            let empty = batch.lines.is_empty();
+            self.acknowledge(batch).await;
+            if empty {
+                self.publish(None).await;
+                tokio::select! {
+                    () = self.shared.added.notified() => {}
+                    () = self.events.closed() => return,
+                }
+            }
+        }
+    }
+
+    async fn deliver(&mut self, lines: &[String]) {
+        let mut plan = Plan::new(lines.len());
+        while let Some(part) = plan.next() {
+            let oldest = lines[part.clone()].first().and_then(|line| line_protocol::time_of(line));
+            self.publish(oldest).await;
+            let Outcome { verdict, message } = self.courier.send(&lines[part.clone()]).await;
+            match verdict {
+                Verdict::Done => {
+                    self.succeed(part.len() as u64);
+                    plan.done();
+                }
+                Verdict::TooOld(count) => {
+                    let count = count.min(part.len());
+                    self.succeed((part.len() - count) as u64);
+                    self.lose(Class::TooOld, count as u64, &message);
+                    plan.done();
+                }
+                Verdict::Split(class) => {
+                    if class == Class::TooLarge {
+                        self.health.fail(class, 1);
+                    }
+                    if let Some(line) = plan.split() {
+                        let class = if class == Class::TooOld { class } else { Class::Rejected };
+                        if class == Class::Rejected {
+                            self.bury(lines[line].clone(), message.clone()).await;
+                        }
+                        self.lose(class, 1, &message);
+                    }
+                    self.recover();
+                }
+                Verdict::Keep(class) => {
+                    self.fail(class, &message);
+                    self.wait(self.pace.keep, oldest).await;
+                }
+                Verdict::Wait(class, asked) => {
+                    self.fail(class, &message);
+                    let own = back_off(self.failures, random()).mul_f64(self.pace.back_off);
+                    self.wait(asked.unwrap_or(own), oldest).await;
+                }
+            }
+        }
+    }
+
+    async fn acknowledge(&mut self, batch: Batch) {
+        let shared = self.shared.clone();
+        blocking(move || shared.with(|outbox| outbox.acknowledge(&batch))).await;
+    }
+
+    async fn bury(&self, line: String, why: String) {
+        let shared = self.shared.clone();
+        blocking(move || shared.with(|outbox| outbox.bury(&line, &why))).await;
+    }
+
+    /// Waits, and tells meanwhile how the outbox grows.
+    async fn wait(&mut self, time: Duration, oldest: Option<Timestamp>) {
+        let end = Instant::now() + time;
+        loop {
+            self.publish(oldest).await;
+            let shared = self.shared.clone();
+            tokio::select! {
+                () = tokio::time::sleep_until(end) => return,
+                () = self.events.closed() => return std::future::pending().await,
+                () = shared.added.notified() => {}
+            }
+        }
+    }
+
+    fn succeed(&mut self, points: u64) {
+        if points > 0 {
+            self.health.points += points;
+            self.health.last_success = Some(Timestamp::now());
+        }
+        self.recover();
+    }
+
+    fn recover(&mut self) {
+        self.failures = 0;
+        if self.trouble.take().is_some() {
+            info!("InfluxDB takes points again");
+        }
+    }
+
+    fn fail(&mut self, class: Class, message: &str) {
+        self.failures = self.failures.saturating_add(1);
+        self.health.fail(class, 1);
+        if self.trouble != Some(class) {
+            warn!(
+                class = class.name(),
+                error = message,
+                "cannot send to InfluxDB; points wait in the outbox"
+            );
+            self.trouble = Some(class);
+        }
+    }
+
+    fn lose(&mut self, class: Class, count: u64, message: &str) {
+        if self.refused == 0 {
+            warn!(
+                class = class.name(),
+                error = message,
+                "InfluxDB refuses a point for good; further ones are counted"
+            );
+        }
+        self.health.fail(class, count);
+        self.refused += count;
+    }
+
+    async fn publish(&mut self, oldest: Option<Timestamp>) {
+        let shared = self.shared.clone();
+        let Some((bytes, dropped)) =
+            blocking(move || shared.with(|outbox| (outbox.bytes(), outbox.dropped()))).await
+        else {
+            return;
+        };
+        self.health.outbox_bytes = bytes;
+        self.health.oldest = oldest;
+        self.health.dropped = dropped + self.refused;
+        // A receiver that is gone ends the task at its next turn.
+        let _ = self.events.send(vec![Event::Pushed(self.health.clone())]).await;
+    }
+}
+
+/// Runs what waits for a disk beside the tasks; nothing comes back only when the program ends.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    tokio::task::spawn_blocking(work).await.ok()
+}
+
+/// From 0 to 1, different in each process: it spreads the tries of many clients.
+fn random() -> f64 {
+    let bits = RandomState::new().build_hasher().finish();
+    f64::from(u32::try_from(bits >> 32).unwrap_or(0)) / f64::from(u32::MAX)
+}

@@ -1,0 +1,150 @@
+//! Starts the inputs, each on a thread of its own, and passes on what they have to know of each other.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::mpsc as orders;
+use std::thread;
+use std::time::Duration;
+
+use backup_common::config::Config;
+use backup_common::record::{Body, Record};
+use backup_common::status::Status;
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::info;
+
+use super::Options;
+use crate::event::sizes::{Place, SizesEvent};
+use crate::event::{Event, SnapshotListing};
+use crate::inputs::sizes::{Order, Store, Targets};
+use crate::inputs::{journal, process, sizes, snapshots, stats, timer};
+use crate::push::config::InfluxConfig;
+use crate::push::{self, Push};
+
+/// Batches of events that wait at most before their sender waits too.
+const QUEUE: usize = 16;
+
+/// The running inputs.
+pub struct Sources {
+    /// What they tell, in batches.
+    pub events: mpsc::Receiver<Vec<Event>>,
+    /// Ends when the stats input does, even by a panic: the other inputs keep the events' channel open.
+    pub stats_ended: oneshot::Receiver<()>,
+    timer: orders::SyncSender<()>,
+    snapshots: orders::SyncSender<()>,
+    snapshot_directory: watch::Sender<Option<PathBuf>>,
+    sizes: orders::Sender<Order>,
+    push: Option<Push>,
+}
+
+impl Sources {
+    /// Starts all of them; the error is that the system refuses a thread.
+    pub fn start(
+        options: &Options,
+        config: &Config,
+        store: Store,
+        influxdb: Option<InfluxConfig>,
+    ) -> io::Result<Self> {
+        let (sender, events) = mpsc::channel(QUEUE);
+
+        let (timer, woken) = orders::sync_channel(1);
+        let (unit, unit_path, to) = (options.timer.clone(), options.unit_path.clone(), sender.clone());
+        start("timer", move || timer::run(&unit, &unit_path, &woken, &to))?;
+
+        let (snapshots, woken) = orders::sync_channel(1);
+        let (snapshot_directory, directories) = watch::channel(SnapshotListing::from(config).directory);
+        let to = sender.clone();
+        start("snapshots", move || snapshots::run(&directories, &woken, &to))?;
+
+        let (sizes, ordered) = orders::channel();
+        if options.sizes.interval > Duration::ZERO {
+            let (settings, targets, to) = (options.sizes.clone(), Targets::from(config), sender.clone());
+            start("sizes", move || sizes::run(settings, targets, store, &ordered, &to))?;
+        }
+
+        let (source, to) = (options.journal.clone(), sender.clone());
+        start("journal", move || journal::run(&source, &to))?;
+        let to = sender.clone();
+        start("process", move || process::run(&to))?;
+
+        let log = options.stats_log(config);
+        let push = influxdb.map(|config| push(options, config, log.clone(), sender.clone())).transpose()?;
+        let (alive, stats_ended) = oneshot::channel();
+        start("stats", move || {
+            stats::run(&log, &sender);
+            drop(alive);
+        })?;
+        Ok(Self { events, stats_ended, timer, snapshots, snapshot_directory, sizes, push })
+    }
+
+    /// Tells the inputs what an event means for them: when to look again, and at what.
+    pub fn pass_on(&self, event: &Event, caught_up: bool) {
+        self.offer(event);
+        match event {
+            Event::SnapshotsConfigured(listing) => {
+                self.snapshot_directory.send_replace(listing.directory.clone());
+                wake(&self.snapshots);
+            }
+            Event::Recorded(_, record) => match record.body {
+                Body::RunStarted(_) | Body::RunFinished(_) => wake(&self.timer),
+                Body::Snapshot(_) => wake(&self.snapshots),
+                _ => {}
+            },
+            _ => {}
+        }
+        if let Some(place) = just_backed_up(event).filter(|_| caught_up) {
+            // Nobody listens when sizes are not measured.
+            let _ = self.sizes.send(Order::Finished(place));
+        }
+    }
+
+    /// Hands a measured size to the push, which reads everything else in the stats log.
+    fn offer(&self, event: &Event) {
+        if let (Some(push), Event::Sizes(SizesEvent::Measured(..))) = (&self.push, event) {
+            push.offer(vec![event.clone()]);
+        }
+    }
+
+    /// The configuration was read again: other directories are measured.
+    pub fn measure(&self, config: &Config) {
+        let _ = self.sizes.send(Order::Targets(Targets::from(config)));
+    }
+}
+
+fn push(
+    options: &Options,
+    config: InfluxConfig,
+    stats_file: PathBuf,
+    events: mpsc::Sender<Vec<Event>>,
+) -> io::Result<Push> {
+    info!(server = config.server.url(), "sending points to InfluxDB");
+    let options = push::Options {
+        config,
+        stats_file,
+        directory: options.state_directory.join("outbox"),
+        cap: push::CAP,
+        server: push::server_name(),
+        pace: push::engine::Pace::default(),
+    };
+    push::start(options, events)
+}
+
+fn start(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)
+}
+
+/// A full channel has woken its thread already.
+fn wake(thread: &orders::SyncSender<()>) {
+    let _ = thread.try_send(());
+}
+
+/// The path that an event says was written to.
+fn just_backed_up(event: &Event) -> Option<Place> {
+    match event {
+        Event::Recorded(_, Record { body: Body::PathFinished(finished), .. })
+            if finished.status != Status::Skipped =>
+        {
+            Some(Place { host: finished.host.clone(), path: finished.path.clone() })
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,228 @@
+//! Stored sizes on `/metrics`: by a walk, from the trees of btrfs, and when something hangs.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on fails")]
+
+mod support;
+
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use backup_common::reason::Reason;
+use backup_testkit::btrfs_device::Btrfs;
+use backup_testkit::process::{Running, run};
+use backup_testkit::wait;
+use rustix::io::{FdFlags, fcntl_setfd};
+use support::{Exporter, Home, path_finished};
+
+/// Two hosts below a backup directory.
+fn configure(home: &Home, base: &Path) {
+    home.configure(&format!(
+        "config: {{backup_base: {}}}\nhosts:\n  a: {{ssh_user: '', paths: [{{path: /x}}]}}\n  \
+         b: {{ssh_user: '', paths: [{{path: /y}}, {{path: /never}}]}}\n",
+        base.display()
+    ));
+}
+
+fn fill(base: &Path) {
+    for (directory, bytes) in [("a/x/deep", 100_000), ("b/y", 5)] {
+        fs::create_dir_all(base.join(directory)).unwrap();
+        fs::write(base.join(directory).join("file"), vec![1; bytes]).unwrap();
+    }
+    run(Command::new("sync").arg("-f").arg(base));
+}
+
+fn series(name: &str, place: (&str, &str)) -> String {
+    format!("backup_path_{name}{{host=\"{}\",path=\"{}\"}}", place.0, place.1)
+}
+
+fn du(directory: &Path) -> f64 {
+    let output = run(Command::new("du").args(["-s", "--block-size=1"]).arg(directory));
+    output.stdout.split('\t').next().unwrap().parse().unwrap()
+}
+
+fn scanned(exporter: &Exporter) -> f64 {
+    wait::until("a scan", || exporter.value("backup_size_scan_timestamp_seconds"))
+}
+
+#[test]
+fn a_walk_is_shown_remembered_and_repeated() {
+    let home = Home::new();
+    let base = home.path().join("base");
+    configure(&home, &base);
+    fill(&base);
+    home.append("");
+    let exporter = home.start();
+    scanned(&exporter);
+    exporter.until(&series("stored_bytes", ("a", "/x")), du(&base.join("a/x")));
+    exporter.until(&series("stored_files", ("a", "/x")), 3.0);
+    exporter.until(&series("stored_files", ("b", "/y")), 2.0);
+    assert!(exporter.value(&series("apparent_bytes", ("a", "/x"))).unwrap() >= 100_000.0);
+    assert_eq!(
+        exporter.value("backup_path_stored_method{host=\"a\",path=\"/x\",method=\"walk\"}"),
+        Some(1.0)
+    );
+    assert_eq!(exporter.value(&series("stored_files", ("b", "/never"))), None);
+    assert_eq!(exporter.value("backup_size_scan_success"), Some(1.0));
+    let volume = |name: &str| exporter.value(&format!("backup_volume_{name}_bytes")).unwrap();
+    assert!(volume("size") >= volume("used") + volume("free") && volume("free") > 0.0);
+
+    // A path that was backed up is measured soon after.
+    fs::write(base.join("b/y/more"), "more").unwrap();
+    home.append(path_finished("b", "/y", Reason::Ok));
+    exporter.until(&series("stored_files", ("b", "/y")), 3.0);
+    drop(exporter);
+
+    // After a restart the figures are there at once, and stay when the directories are gone.
+    fs::remove_dir_all(&base).unwrap();
+    let exporter = home.start_with(home.command().args(["--size.interval", "1s"]));
+    assert_eq!(exporter.value(&series("stored_files", ("b", "/y"))), Some(3.0));
+    scanned(&exporter);
+    exporter.until("backup_size_scan_success", 0.0);
+    assert_eq!(exporter.value(&series("stored_files", ("b", "/y"))), Some(3.0));
+    // They come back, also to a configuration that was read again.
+    fill(&base);
+    exporter.until("backup_size_scan_success", 1.0);
+    exporter.until(&series("stored_files", ("b", "/y")), 2.0);
+}
+
+#[test]
+fn an_interval_of_zero_measures_nothing() {
+    let home = Home::new();
+    let base = home.path().join("base");
+    configure(&home, &base);
+    fill(&base);
+    let exporter = home.start_with(home.command().args(["--size.interval", "0"]));
+    home.append(path_finished("b", "/y", Reason::Ok));
+    exporter.until(support::RECORDS, 1.0);
+    assert!(!exporter.scrape().contains("backup_path_stored_bytes"));
+}
+
+/// `backup-sizes` of the same build; cargo tells a test only of its own package's programs.
+fn backup_sizes() -> PathBuf {
+    let exporter = Path::new(env!("CARGO_BIN_EXE_backup-exporter"));
+    let folder = exporter.parent().unwrap();
+    let mut build = Command::new(env!("CARGO"));
+    build
+        .args(["build", "--quiet", "--package", "backup-sizes"])
+        .arg("--target-dir")
+        .arg(folder.parent().unwrap());
+    if folder.ends_with("release") {
+        build.arg("--release");
+    }
+    let output = run(&mut build);
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    folder.join("backup-sizes")
+}
+
+/// The exporter as nobody, who can read nothing of the backup, and `backup-sizes` as root.
+#[test]
+#[ignore = "needs root: mounts a btrfs and starts programs as two users"]
+fn trees_are_read_for_an_exporter_without_privilege() {
+    const NOBODY: u32 = 65534;
+    let home = Home::new();
+    let btrfs = Btrfs::new(256);
+    configure(&home, &btrfs.path());
+    fill(&btrfs.path());
+    let closed = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    closed(&btrfs.path().join("a"), 0o700);
+    closed(&btrfs.path().join("b"), 0o700);
+    home.append("");
+    closed(home.path(), 0o777);
+    closed(btrfs.path().parent().unwrap(), 0o755);
+    let program = home.path().join("backup-exporter");
+    fs::copy(env!("CARGO_BIN_EXE_backup-exporter"), &program).unwrap();
+    let start = || {
+        let plain = home.command();
+        let mut command = Command::new(&program);
+        command.args(plain.get_args()).args(["--size.interval", "1s"]).uid(NOBODY).gid(NOBODY);
+        home.start_with(&mut command)
+    };
+
+    // Alone it says that it can not, and shows no figure.
+    let exporter = start();
+    exporter.until("backup_size_scan_success", 0.0);
+    assert_eq!(exporter.value(&series("stored_bytes", ("a", "/x"))), None);
+
+    let socket = home.path().join("sizes");
+    let mut command = Command::new(backup_sizes());
+    command.arg("--volume").arg(btrfs.path()).arg("--socket").arg(&socket).args(["--socket-group", "65534"]);
+    let mut server = Running::start(command.stderr(Stdio::null()));
+    exporter.until(&series("stored_bytes", ("a", "/x")), du(&btrfs.path().join("a/x")));
+    exporter.until("backup_size_scan_success", 1.0);
+    assert_eq!(
+        exporter.value("backup_path_stored_method{host=\"a\",path=\"/x\",method=\"tree\"}"),
+        Some(1.0)
+    );
+    let status = fs::read_to_string(format!("/proc/{}/status", exporter.process.id())).unwrap();
+    assert!(status.contains("CapEff:\t0000000000000000"), "{status}");
+
+    fs::write(btrfs.path().join("a/x/new"), "new").unwrap();
+    exporter.until(&series("stored_files", ("a", "/x")), 4.0);
+    // Unmounted in the middle, the last figures stay; it can be unmounted, since nothing is held open.
+    wait::until("the unmounting", || (run(Command::new("umount").arg(btrfs.path())).code == 0).then_some(()));
+    exporter.until("backup_size_scan_success", 0.0);
+    assert_eq!(exporter.value(&series("stored_files", ("a", "/x"))), Some(4.0));
+    btrfs.mount("defaults");
+    exporter.until("backup_size_scan_success", 1.0);
+    assert!(server.is_running());
+}
+
+/// A mount whose file system never answers: FUSE without a server.
+struct Hung {
+    at: PathBuf,
+    _connection: File,
+}
+
+impl Hung {
+    fn mount(at: &Path) -> Self {
+        use std::os::fd::AsRawFd;
+        let connection = File::options().read(true).write(true).open("/dev/fuse").unwrap();
+        fcntl_setfd(&connection, FdFlags::empty()).unwrap();
+        let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", connection.as_raw_fd());
+        let output = run(Command::new("mount").args(["-i", "-t", "fuse", "-o", &options, "hung"]).arg(at));
+        assert_eq!(output.code, 0, "{}", output.stderr);
+        fcntl_setfd(&connection, FdFlags::CLOEXEC).unwrap();
+        Self { at: at.to_owned(), _connection: connection }
+    }
+}
+
+impl Drop for Hung {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.at).output();
+    }
+}
+
+#[test]
+#[ignore = "needs root: mounts a file system that hangs"]
+fn a_hung_mount_keeps_nobody_else_waiting() {
+    let home = Home::new();
+    let base = home.path().join("base");
+    configure(&home, &base);
+    fill(&base);
+    home.append("");
+    let mut command = home.command();
+    command.args(["--size.interval", "1s", "--size.timeout", "1s"]);
+    let exporter = home.start_with(&mut command);
+    exporter.until(&series("stored_files", ("a", "/x")), 3.0);
+    exporter.until(&series("stored_timed_out", ("a", "/x")), 0.0);
+
+    let hung = Hung::mount(&base.join("a/x"));
+    exporter.until(&series("stored_timed_out", ("a", "/x")), 1.0);
+    assert_eq!(exporter.value(&series("stored_files", ("a", "/x"))), Some(3.0), "the last figure stays");
+    fs::write(base.join("b/y/more"), "more").unwrap();
+    exporter.until(&series("stored_files", ("b", "/y")), 3.0);
+    // However often it tries, one thread is stuck.
+    let before = scanned(&exporter);
+    wait::until("further scans", || (scanned(&exporter) > before + 3.0).then_some(()));
+    let walkers = || {
+        let tasks = fs::read_dir(format!("/proc/{}/task", exporter.process.id())).unwrap();
+        let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
+        names.filter(|name| name.trim() == "walk").count()
+    };
+    wait::until("one stuck thread between two scans", || (walkers() == 1).then_some(()));
+    drop(hung);
+    exporter.until(&series("stored_timed_out", ("a", "/x")), 0.0);
+    exporter.until("backup_size_scan_success", 1.0);
+}
