@@ -4,6 +4,7 @@
 //! manual can not tell of an option that is not there.
 
 mod config_manual;
+mod influx_manual;
 #[path = "../../runner/src/cli.rs"]
 #[allow(dead_code, reason = "only the definition of the command line is used, not its values")]
 mod runner_cli;
@@ -21,6 +22,8 @@ fn programs() -> Vec<(Command, &'static str)> {
     vec![
         (runner_cli::Cli::command().name("backup-runner"), "8"),
         (backup_exporter::cli::Cli::command().name("backup-exporter"), "8"),
+        (backup_exporter::metrics_cli::Cli::command().name("backup-metrics"), "1"),
+        (backup_sizes::cli::Cli::command().name("backup-sizes"), "8"),
     ]
 }
 
@@ -57,5 +60,6 @@ fn write_all(directory: &Path) -> io::Result<()> {
     }
     let manuals = directory.join("man/man5");
     fs::create_dir_all(&manuals)?;
-    fs::write(manuals.join("backup.yaml.5"), config_manual::page())
+    fs::write(manuals.join("backup.yaml.5"), config_manual::page())?;
+    fs::write(manuals.join("influxdb-config.yaml.5"), influx_manual::page())
 }

@@ -13,8 +13,8 @@
 pub mod btrfs;
 pub mod btrfs_device;
 pub mod http;
-pub mod machine;
 pub mod influxdb;
+pub mod machine;
 pub mod process;
 pub mod prometheus;
 pub mod sshd;

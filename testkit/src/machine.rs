@@ -80,8 +80,9 @@ impl Machine {
         );
         let id = process.id();
         self.process = Some(process);
-        self.leader = wait::until("the machine's first process", || first_child(id));
         wait::until("the machine to be up", || {
+            // The first child is a helper of systemd-nspawn for a moment.
+            self.leader = first_child(id)?;
             let state = self.run(&["systemctl", "is-system-running"]);
             matches!(state.stdout.trim(), "running" | "degraded").then_some(())
         });
@@ -89,7 +90,16 @@ impl Machine {
 
     /// Starts it again, as `reboot` does.
     pub fn reboot(&mut self) {
-        self.run(&["systemctl", "--no-block", "reboot"]);
+        self.restart(&["systemctl", "--no-block", "reboot"]);
+    }
+
+    /// Starts it again without a word to anything that runs, as the reset button does.
+    pub fn reset(&mut self) {
+        self.restart(&["systemctl", "reboot", "--force", "--force"]);
+    }
+
+    fn restart(&mut self, command: &[&str]) {
+        self.run(command);
         let mut process = self.process.take().expect("the machine is on");
         assert_eq!(process.wait().code(), Some(REBOOT), "the machine wants to start again");
         self.switch_on();
@@ -105,6 +115,20 @@ impl Machine {
                 .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
                 .env("DEBIAN_FRONTEND", "noninteractive"),
         )
+    }
+
+    /// The process id outside of a process inside; the machine's processes are seen from outside as well.
+    pub fn outside(&self, inside: u32) -> Option<u32> {
+        let namespace = |id: u32| fs::read_link(format!("/proc/{id}/ns/pid")).ok();
+        let wanted = namespace(self.leader);
+        let ids = fs::read_dir("/proc").ok()?.flatten();
+        let mut ids = ids.filter_map(|entry| entry.file_name().to_string_lossy().parse().ok());
+        ids.find(|id| {
+            let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+            let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+            let last = ids.and_then(|ids| ids.split_whitespace().last());
+            last == Some(&inside.to_string()) && namespace(*id) == wanted
+        })
     }
 
     /// Runs a command inside that has to end well, and returns what it printed.

@@ -1,0 +1,35 @@
+//! What the tests of the package share: what was built, and where.
+#![allow(dead_code, reason = "each test program uses its own part")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use backup_testkit::process;
+
+/// The root of the sources.
+pub fn sources() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// A program of the same build. All of them are there after `cargo test --workspace`; for this package's tests
+/// alone run `cargo build --workspace` first.
+pub fn program(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_BIN_EXE_backup-manuals")).with_file_name(name);
+    assert!(path.exists(), "{} is missing; run cargo build --workspace", path.display());
+    path
+}
+
+/// Packs what is built as a version, and returns the path of the package.
+pub fn package(directory: &Path, version: &str) -> PathBuf {
+    for name in ["backup-runner", "backup-exporter", "backup-metrics", "backup-sizes"] {
+        program(name);
+    }
+    let packed = process::run(
+        Command::new(sources().join("scripts/package"))
+            .args(["--profile", "dev", "--no-build", "--version", version])
+            .arg(directory)
+            .env("CARGO_TARGET_DIR", program("backup-runner").parent().unwrap().parent().unwrap()),
+    );
+    assert_eq!(packed.code, 0, "{}{}", packed.stdout, packed.stderr);
+    PathBuf::from(packed.stdout.lines().last().unwrap())
+}
