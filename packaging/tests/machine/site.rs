@@ -42,7 +42,7 @@ echo letter >/home/peer/data/letter
 ssh-keygen -q -t ed25519 -N '' -f /etc/backup/key
 cp /etc/backup/key.pub /home/peer/.ssh/authorized_keys
 systemctl restart ssh.service
-ssh-keyscan -q -p 2222 127.0.0.1 >/etc/backup/known_hosts
+ssh-keyscan -p 2222 127.0.0.1 2>/dev/null >/etc/backup/known_hosts
 test -s /etc/backup/known_hosts
 mkdir /share/backup
 ";

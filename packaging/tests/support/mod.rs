@@ -19,6 +19,11 @@ pub fn program(name: &str) -> PathBuf {
     path
 }
 
+/// The directory that cargo builds in.
+pub fn target() -> PathBuf {
+    program("backup-manuals").ancestors().nth(2).unwrap().to_owned()
+}
+
 /// Packs what is built as a version, and returns the path of the package.
 pub fn package(directory: &Path, version: &str) -> PathBuf {
     for name in ["backup-runner", "backup-exporter", "backup-metrics", "backup-sizes"] {
@@ -28,7 +33,7 @@ pub fn package(directory: &Path, version: &str) -> PathBuf {
         Command::new(sources().join("scripts/package"))
             .args(["--profile", "dev", "--no-build", "--version", version])
             .arg(directory)
-            .env("CARGO_TARGET_DIR", program("backup-runner").parent().unwrap().parent().unwrap()),
+            .env("CARGO_TARGET_DIR", target()),
     );
     assert_eq!(packed.code, 0, "{}{}", packed.stdout, packed.stderr);
     PathBuf::from(packed.stdout.lines().last().unwrap())
