@@ -67,9 +67,8 @@ fn every_flag_of_a_command_line_exists() {
 /// A flag alone in a span of code belongs to one of the programs, or to a program of others.
 #[test]
 fn every_flag_alone_exists() {
-    // rsync, make, systemd and what the others have.
-    const FOREIGN: [&str; 6] =
-        ["--delete", "--delete-after", "--files-from", "--secluded-args", "--max-delete", "--exclude-from"];
+    // Those of rsync.
+    const FOREIGN: [&str; 4] = ["--delete", "--delete-after", "--files-from", "--stats"];
     let known: BTreeSet<String> = PROGRAMS.iter().flat_map(|program| flags(&help(program))).collect();
     for (file, text) in documents() {
         for span in text.split('`').skip(1).step_by(2).filter(|span| span.starts_with("--")) {

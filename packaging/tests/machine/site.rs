@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use backup_testkit::btrfs::Volume;
 use backup_testkit::machine::{self, Machine};
@@ -12,6 +12,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support;
+
+/// The version that is installed first.
+const FIRST: &str = "0.1.0-1";
 
 pub const CONFIG: &str = "
 config:
@@ -84,11 +87,24 @@ impl Site {
         fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
     }
 
-    /// Packs a version and installs it as a person would.
-    pub fn install(&self, version: &str) -> String {
-        let package = support::package(&self.folder.path().join("packages"), version);
-        fs::copy(&package, self.path("/root/backup-system.deb")).unwrap();
-        self.machine.must(&["dpkg", "--install", "/root/backup-system.deb"])
+    /// Packs what was built and installs it as a person would.
+    pub fn install(&self) {
+        self.install_package(&support::package(&self.packages(), FIRST));
+    }
+
+    /// Installs the next version over it.
+    pub fn upgrade(&self) {
+        let first = fs::read_dir(self.packages()).unwrap().next().unwrap().unwrap().path();
+        self.install_package(&support::as_version(&first, "0.1.0-2"));
+    }
+
+    fn packages(&self) -> PathBuf {
+        self.folder.path().join("packages")
+    }
+
+    fn install_package(&self, package: &Path) {
+        fs::copy(package, self.path("/root/backup-system.deb")).unwrap();
+        self.machine.must(&["dpkg", "--install", "/root/backup-system.deb"]);
     }
 
     /// The configuration, the scripts and the ssh host.
@@ -146,19 +162,27 @@ impl Site {
         self.machine.run(&["curl", "--silent", "http://127.0.0.1:19187/metrics"]).stdout
     }
 
-    /// Waits until all lines are among the metrics.
+    /// Waits until all series have these values: `name{labels} value`, as in the text format.
     pub fn until_metrics(&self, wanted: &[&str]) {
-        let mut missing = Vec::new();
-        for _ in 0..wait::DEADLINE.as_secs() * 4 {
+        let split = |line: &str| -> Option<(String, f64)> {
+            let (series, value) = line.rsplit_once(' ')?;
+            Some((series.to_owned(), value.parse().ok()?))
+        };
+        let begun = Instant::now();
+        loop {
             let metrics = self.metrics();
-            missing = wanted.iter().filter(|wanted| !metrics.lines().any(|line| line == **wanted)).collect();
+            let have: Vec<_> = metrics.lines().filter_map(split).collect();
+            let missing: Vec<_> =
+                wanted.iter().filter(|line| !have.contains(&split(line).unwrap())).collect();
             if missing.is_empty() {
                 return;
             }
-            std::thread::sleep(std::time::Duration::from_millis(250));
+            if begun.elapsed() > wait::DEADLINE {
+                let log = self.machine.run(&["journalctl", "--no-pager", "-n", "60", "-u", "backup*"]).stdout;
+                panic!("missing {missing:#?} among\n{metrics}\n{log}");
+            }
+            std::thread::sleep(Duration::from_millis(200));
         }
-        let log = self.machine.run(&["journalctl", "--no-pager", "-n", "60", "-u", "backup*"]).stdout;
-        panic!("missing {missing:#?} among\n{}\n{log}", self.metrics());
     }
 
     /// The value of a metric.
