@@ -1,6 +1,6 @@
 # Thin on purpose: each target calls one script or one cargo command.
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench build lint clean
+.PHONY: help demo test bench build install package lint clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +17,14 @@ bench: ## Measure beside other tools and write docs/benchmarks.md (ONLY="replay 
 build: ## Build the release programs
 	@scripts/install-packages build
 	@cargo build --release --locked
+
+install: ## Build and install below DESTDIR (the root by default); nothing is enabled
+	@scripts/install-packages build
+	@DESTDIR='$(DESTDIR)' scripts/install
+
+package: ## Build the Debian package into target/debian
+	@scripts/install-packages build
+	@scripts/package
 
 lint: ## Check form, lints and documentation
 	@scripts/lint

@@ -34,3 +34,15 @@ need_rust() {
         die "Rust $found is too old, $NEEDED_RUST or newer is needed. Install it with rustup (https://rustup.rs)."
     fi
 }
+
+# Where cargo puts what it builds.
+target_directory() {
+    cargo metadata --locked --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/'
+}
+
+# make_manuals BUILT: manual pages and completions, from the programs of that directory.
+make_manuals() {
+    rm -rf "$1/manuals"
+    "$1/backup-manuals" "$1/manuals"
+    gzip --best --no-name --recursive "$1/manuals/man"
+}

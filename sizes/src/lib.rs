@@ -12,6 +12,7 @@
 //! All `unsafe` code of the crate is in [`sys`].
 
 pub mod btrfs;
+pub mod cli;
 pub mod client;
 pub mod confine;
 pub mod exclusive;

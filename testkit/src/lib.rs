@@ -16,6 +16,7 @@ pub mod chromium;
 pub mod http;
 pub mod influxdb;
 pub mod noise;
+pub mod machine;
 pub mod process;
 pub mod prometheus;
 pub mod sshd;

@@ -49,12 +49,7 @@ impl Prometheus {
 
     /// The present value of each series that an expression selects.
     pub fn query(&self, expression: &str) -> Vec<(Labels, f64)> {
-        let path = format!("/api/v1/query?query={}", percent_encoded(expression));
-        let answer = http::get(&self.address, &path).expect("Prometheus answers");
-        let json: serde_json::Value = serde_json::from_str(&answer.body).expect("Prometheus answers in JSON");
-        assert_eq!(json["status"], "success", "{expression}: {}", answer.body);
-        let series = json["data"]["result"].as_array().expect("a vector");
-        series.iter().map(|one| (labels(&one["metric"]), number(&one["value"][1]))).collect()
+        query_at(&self.address, expression)
     }
 
     /// Waits until an expression selects something that satisfies `wanted`.
@@ -65,6 +60,16 @@ impl Prometheus {
     ) -> Vec<(Labels, f64)> {
         wait::until(expression, || Some(self.query(expression)).filter(|series| wanted(series)))
     }
+}
+
+/// Asks a server that speaks the query API of Prometheus for the present value of each series.
+pub fn query_at(address: &str, expression: &str) -> Vec<(Labels, f64)> {
+    let path = format!("/api/v1/query?query={}", percent_encoded(expression));
+    let answer = http::get(address, &path).expect("the server answers");
+    let json: serde_json::Value = serde_json::from_str(&answer.body).expect("it answers in JSON");
+    assert_eq!(json["status"], "success", "{expression}: {}", answer.body);
+    let series = json["data"]["result"].as_array().expect("a vector");
+    series.iter().map(|one| (labels(&one["metric"]), number(&one["value"][1]))).collect()
 }
 
 /// `promtool check metrics` over a text exposition.

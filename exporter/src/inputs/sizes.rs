@@ -245,6 +245,12 @@ impl Scanner<'_> {
     fn ask(&mut self, targets: Vec<Target>) -> Result<bool, ClientError> {
         let directories = targets.iter().map(|(_, directory)| directory.clone()).collect();
         let scanned = client::ask(&self.options.socket, directories, false, self.options.limit)?;
+        if scanned.totals.iter().all(Option::is_none) && self.is_any_there(&targets) {
+            let base = self.targets.base.display();
+            return Err(ClientError::Failed(format!(
+                "it knows none of the directories that are in {base}; start it with --volume {base}"
+            )));
+        }
         self.trouble.clear();
         if let Some(differences) = scanned.differences.filter(|differences| *differences > 0) {
             warn!(
@@ -262,6 +268,12 @@ impl Scanner<'_> {
             }
         }
         Ok(all_measured)
+    }
+
+    /// Whether one of the directories can be seen from here. `backup-sizes` has just answered, so that the
+    /// mount does not hang.
+    fn is_any_there(&self, targets: &[Target]) -> bool {
+        targets.iter().any(|(_, directory)| self.targets.base.join(directory).symlink_metadata().is_ok())
     }
 
     /// Says once why everything is walked.

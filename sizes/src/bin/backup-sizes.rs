@@ -12,34 +12,12 @@ use std::time::Duration;
 
 use backup_common::error_chain::ErrorChain;
 use backup_sizes::btrfs::Volume;
+use backup_sizes::cli::Cli;
 use backup_sizes::confine::{ConfineError, confine};
 use backup_sizes::server::{Peers, serve};
 use backup_sizes::sys;
 use clap::Parser;
 use rustix::fs::{Gid, Mode, chown};
-
-/// Answers the exporter's questions for stored sizes from the trees of a btrfs volume.
-///
-/// Needs `CAP_SYS_ADMIN`, gives up everything else, and opens nothing but the volume's directory, for reading.
-#[derive(Debug, Parser)]
-#[command(name = "backup-sizes", version)]
-struct Cli {
-    /// The directory below which sizes may be asked for, on a btrfs volume.
-    #[arg(long, value_name = "DIRECTORY")]
-    volume: PathBuf,
-
-    /// The socket to listen on, unless systemd hands one over.
-    #[arg(long, value_name = "FILE", default_value = "/run/backup-sizes/socket")]
-    socket: PathBuf,
-
-    /// Group (a name or a number) that may ask, beside root.
-    #[arg(long, value_name = "GROUP")]
-    socket_group: Option<String>,
-
-    /// Seconds after which a full scan takes the place of an incremental one.
-    #[arg(long, value_name = "SECONDS", default_value_t = 7 * 86400)]
-    full_interval: u64,
-}
 
 /// Why it can not serve.
 #[derive(Debug, thiserror::Error)]
@@ -78,8 +56,15 @@ fn run(cli: &Cli) -> Result<Infallible, StartError> {
     };
     sys::be_idle();
     confine()?;
-    eprintln!("backup-sizes: answering for {}", cli.volume.display());
     let mut volume = Volume::new(cli.volume.clone(), Duration::from_secs(cli.full_interval));
+    match volume.check() {
+        Ok(()) => eprintln!("backup-sizes: answering for {}", cli.volume.display()),
+        // It may be mounted later, so this is no end.
+        Err(error) => eprintln!(
+            "backup-sizes: warning: {}; --volume wants the backup_base of backup.yaml",
+            ErrorChain(&error)
+        ),
+    }
     serve(&listener, &mut volume, Peers { group })
 }
 

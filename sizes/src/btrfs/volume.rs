@@ -96,15 +96,28 @@ impl Volume {
     /// When the volume can not be read; what was known is forgotten then.
     pub fn measure(&mut self, directories: &[PathBuf], full: bool) -> Result<Measured, ScanError> {
         let known = self.known.take();
-        let volume =
-            File::open(&self.directory).map_err(|error| ScanError::Open(self.directory.clone(), error))?;
-        let file_system =
-            sys::file_system(volume.as_fd()).map_err(|_| ScanError::NotBtrfs(self.directory.clone()))?;
+        let (volume, file_system) = self.open()?;
         let mut scan = Scan { volume: &volume, file_system, threads: self.threads, known };
         let measured = scan.measure(directories, full, self.full_interval);
         let measured = measured.map_err(|error| ScanError::Read(self.directory.clone(), error))?;
         self.known = scan.known;
         Ok(measured)
+    }
+
+    /// Whether there is a directory on btrfs, for a word at the start.
+    ///
+    /// # Errors
+    /// [`ScanError::Open`] and [`ScanError::NotBtrfs`].
+    pub fn check(&self) -> Result<(), ScanError> {
+        self.open().map(|_| ())
+    }
+
+    fn open(&self) -> Result<(File, FileSystem), ScanError> {
+        let volume =
+            File::open(&self.directory).map_err(|error| ScanError::Open(self.directory.clone(), error))?;
+        let file_system =
+            sys::file_system(volume.as_fd()).map_err(|_| ScanError::NotBtrfs(self.directory.clone()))?;
+        Ok((volume, file_system))
     }
 }
 

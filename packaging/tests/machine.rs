@@ -1,0 +1,320 @@
+//! The package on a whole Debian with a real systemd: installed, in service, disturbed, upgraded, removed.
+//!
+//! One machine goes through everything, in the order of its life, because a boot takes ten seconds. What
+//! it does is printed with the seconds since the start.
+//!
+//! The memory controller of the kernel is the business of the machine outside, so `MemoryMax=` and systemd's own
+//! word for a lack of memory (`oom-kill`) can not be had inside; see `out_of_memory` for what is shown.
+#![allow(clippy::unwrap_used, reason = "a test that can not go on fails")]
+
+#[path = "machine/site.rs"]
+mod site;
+mod support;
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use backup_testkit::wait;
+use site::{CONFIG, Site};
+
+#[test]
+#[ignore = "needs root: starts a whole machine in a container and mounts a loop device"]
+fn the_life_of_a_server() {
+    let mut site = Site::start();
+    site.step("the machine is up");
+    installed(&site);
+    exporter_in_service(&site);
+    timer_starts_a_run(&site);
+    hardened_exporter_sees_all(&site);
+    killed(&site);
+    stopped(&site);
+    out_of_memory(&site);
+    reset(&mut site);
+    reloaded(&site);
+    watched(&site);
+    upgraded(&site);
+    purged(&site);
+    site.step("the end");
+}
+
+fn installed(site: &Site) {
+    site.install();
+    for unit in
+        ["backup.timer", "backup@.timer", "backup-exporter.service", "backup-exporter.socket", "backup-sizes.socket"]
+    {
+        let state = site.machine.run(&["systemctl", "is-enabled", unit]).stdout;
+        assert_eq!(state.trim(), "disabled", "{unit}");
+    }
+    for unit in ["backup.service", "backup-exporter.service", "backup-sizes.service", "backup-sizes.socket"] {
+        assert_eq!(site.property(unit, "ActiveState"), "inactive", "{unit}");
+    }
+    let log = fs::metadata(site.path("/var/log/backup-stats.log")).unwrap();
+    let group = site.machine.must(&["getent", "group", "backup-exporter"]);
+    assert_eq!(group.split(':').nth(2), Some(log.gid().to_string().as_str()), "{group}");
+    assert_eq!((log.uid(), log.permissions().mode() & 0o7777), (0, 0o640));
+    // Without a configuration nothing starts, and nothing fails.
+    site.machine.must(&["systemctl", "start", "backup.service"]);
+    assert_eq!(site.property("backup.service", "ConditionResult"), "no");
+    for program in ["backup-runner", "backup-exporter", "backup-metrics", "backup-sizes"] {
+        assert!(site.machine.must(&[program, "--version"]).contains(program));
+    }
+    site.step("installed; nothing is enabled or running");
+}
+
+fn exporter_in_service(site: &Site) {
+    site.configure();
+    site.machine.must(&["backup-runner", "--check-config"]);
+    site.machine.must(&["systemctl", "enable", "--now", "backup-sizes.socket", "backup-exporter.service"]);
+    // The start came back when the exporter said that it is ready.
+    assert_eq!(site.property("backup-exporter.service", "Type"), "notify");
+    assert_eq!(site.property("backup-exporter.service", "SubState"), "running");
+    assert_eq!(site.property("backup-exporter.service", "WatchdogUSec"), "1min");
+    assert_eq!(site.property("backup-exporter.service", "StatusText"), "following what the runner records");
+    let pid = site.property("backup-exporter.service", "MainPID");
+    let status = site.machine.must(&["cat", &format!("/proc/{pid}/status")]);
+    let user = site.machine.must(&["id", "-u", "backup-exporter"]);
+    assert!(status.contains(&format!("Uid:\t{}\t", user.trim())), "{status}");
+    // CAP_DAC_READ_SEARCH (2) and nothing else.
+    assert!(status.contains("CapEff:\t0000000000000004") && status.contains("NoNewPrivs:\t1"), "{status}");
+    // The start without a configuration is in the journal.
+    site.until_metrics(&["backup_run_state{state=\"warning\"} 1", "backup_run_reason{reason=\"not_started\"} 1"]);
+    site.step("the exporter is ready, as its own user");
+}
+
+fn timer_starts_a_run(site: &Site) {
+    site.write(
+        "/etc/systemd/system/backup.timer.d/soon.conf",
+        "[Timer]\nOnCalendar=\nOnCalendar=*:*:0/10\nRandomizedDelaySec=0\n",
+    );
+    site.machine.must(&["systemctl", "daemon-reload"]);
+    site.machine.must(&["systemctl", "enable", "--now", "backup.timer"]);
+    let end = site.until_record("run_finished", 0, |_| true);
+    site.until_metrics(&[
+        "backup_exporter_input_up{input=\"timer\"} 1",
+        "backup_schedule_interval_source{source=\"timer\"} 1",
+        "backup_schedule_interval_seconds 10",
+    ]);
+    site.machine.must(&["systemctl", "disable", "--now", "backup.timer"]);
+    wait::until("the last run of the timer", || {
+        (site.property("backup.service", "ActiveState") != "activating").then_some(())
+    });
+    assert_eq!((&end["status"], &end["reason"]), (&"success".into(), &"ok".into()), "{:#?}", site.records());
+    let started = &site.records()[0];
+    assert_eq!((&started["type"], &started["trigger"]), (&"run_started".into(), &"timer".into()));
+
+    let id = end["run_id"].as_str().unwrap();
+    let field = format!("BACKUP_RUN_ID={id}");
+    let entries = site.machine.must(&["journalctl", "--no-pager", "-o", "json", &field]);
+    let entries: Vec<serde_json::Value> =
+        entries.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let finished =
+        entries.iter().find(|entry| entry["BACKUP_RECORD"] == "path_finished" && entry["BACKUP_HOST"] == "peer");
+    let finished = finished.unwrap_or_else(|| panic!("{entries:#?}"));
+    for (name, value) in [
+        ("BACKUP_PATH", "/home/peer/data"),
+        ("BACKUP_STATUS", "success"),
+        ("BACKUP_REASON", "ok"),
+        ("_SYSTEMD_UNIT", "backup.service"),
+        ("_SYSTEMD_INVOCATION_ID", id),
+    ] {
+        assert_eq!(finished[name], value, "{finished:#}");
+    }
+    assert_eq!(site.machine.must(&["cat", "/share/backup/peer/data/letter"]), "letter\n");
+    let snapshots = site.machine.must(&["ls", "/share/.snapshots"]);
+    let first = format!("/share/.snapshots/{}", snapshots.lines().next().unwrap());
+    assert!(first.contains("/each_") && !first.ends_with("_incomplete"), "{snapshots}");
+    assert_eq!(site.machine.must(&["btrfs", "property", "get", &first, "ro"]), "ro=true\n");
+    assert_eq!(site.machine.must(&["cat", &format!("{first}/backup/peer/data/letter")]), "letter\n");
+    site.step("the timer has started a run: records, journal fields, files, snapshot");
+}
+
+/// Everything that the unprivileged exporter reads, through its sandbox.
+fn hardened_exporter_sees_all(site: &Site) {
+    site.until_metrics(&[
+        "backup_exporter_input_up{input=\"stats\"} 1",
+        "backup_exporter_input_up{input=\"journal\"} 1",
+        "backup_exporter_input_up{input=\"snapshots\"} 1",
+        "backup_run_state{state=\"success\"} 1",
+        "backup_size_scan_success 1",
+        "backup_path_stored_method{host=\"peer\",path=\"/home/peer/data\",method=\"tree\"} 1",
+        "backup_path_stored_files{host=\"peer\",path=\"/home/peer/data\"} 2",
+    ]);
+    assert!(site.value("backup_snapshots{schedule=\"each\"}") >= 1.0);
+    assert!(site.value("process_start_time_seconds") > 1e9);
+    let pid = site.property("backup-sizes.service", "MainPID");
+    let status = site.machine.must(&["cat", &format!("/proc/{pid}/status")]);
+    // CAP_SYS_ADMIN (21) and nothing else.
+    assert!(status.contains("CapEff:\t0000000000200000") && status.contains("Seccomp:\t2"), "{status}");
+
+    // A wrong volume is told, and the sizes come from a walk then.
+    site.write("/etc/default/backup-sizes", "BACKUP_SIZES_VOLUME=/share\n");
+    site.machine.must(&["systemctl", "stop", "backup-sizes.service"]);
+    site.run();
+    site.until_metrics(&["backup_path_stored_method{host=\"peer\",path=\"/home/peer/data\",method=\"walk\"} 1"]);
+    site.machine.until(&["journalctl", "--no-pager", "-u", "backup-exporter"], "start it with --volume /share/backup");
+    site.write("/etc/default/backup-sizes", "BACKUP_SIZES_VOLUME=/srv\n");
+    site.machine.must(&["systemctl", "restart", "backup-sizes.service"]);
+    site.machine.until(&["journalctl", "--no-pager", "-u", "backup-sizes"], "cannot scan /srv: it is not on btrfs");
+    site.write("/etc/default/backup-sizes", "# Changed by a person.\nBACKUP_SIZES_VOLUME=/share/backup\n");
+    site.machine.must(&["systemctl", "restart", "backup-sizes.service"]);
+    site.step("stats, journal, timer, snapshots and sizes are all read by the hardened exporter");
+}
+
+fn killed(site: &Site) {
+    site.slow(true);
+    let id = site.start_run();
+    site.machine.must(&["systemctl", "kill", "--kill-whom=main", "--signal=KILL", "backup.service"]);
+    site.until_metrics(&[
+        "backup_run_state{state=\"failed\"} 1",
+        "backup_run_reason{reason=\"killed\"} 1",
+        "backup_path_reason{host=\"peer\",path=\"/home/peer/data\",reason=\"killed\"} 1",
+    ]);
+    assert!(!site.records().iter().any(|record| record["type"] == "run_finished" && record["run_id"] == *id));
+    let left = site.machine.run(&["pgrep", "-x", "rsync"]);
+    assert_eq!(left.stdout, "", "systemd ends the rest of the run");
+    site.step("a run that was killed with SIGKILL is seen as such");
+}
+
+fn stopped(site: &Site) {
+    let id = site.start_run();
+    site.machine.until(&["pgrep", "-a", "-x", "rsync"], "rsync");
+    site.machine.must(&["systemctl", "stop", "backup.service"]);
+    let end = site.until_record("run_finished", 0, |record| record["run_id"] == *id);
+    assert_eq!((&end["status"], &end["reason"]), (&"failed".into(), &"interrupted".into()));
+    let path = site.until_record("path_finished", 0, |record| record["run_id"] == *id && record["host"] == "peer");
+    assert_eq!(path["reason"], "interrupted");
+    let scripts = fs::read_to_string(site.path("/var/tmp/after.log")).unwrap();
+    assert!(scripts.contains(&format!("{id} failed")), "{scripts}");
+    site.until_metrics(&["backup_run_reason{reason=\"interrupted\"} 1"]);
+    site.slow(false);
+    assert_eq!(site.run()["status"], "success", "the next run is a good one");
+    site.until_metrics(&["backup_run_state{state=\"success\"} 1"]);
+    site.step("a run that was stopped has run its post script and closed its records");
+}
+
+/// The kernel kills the runner for want of memory. With the memory controller of cgroup v1 that is done from
+/// outside, and systemd inside knows no more than that it was signal 9; `oom-kill` is shown by the scenario
+/// `out_of_memory` of the exporter's truth table.
+fn out_of_memory(site: &Site) {
+    let controller = Path::new("/sys/fs/cgroup/memory");
+    if !controller.join("memory.limit_in_bytes").exists() {
+        site.step("LEFT OUT: out of memory, there is no memory controller of cgroup v1 here");
+        return;
+    }
+    let group = Group(controller.join(format!("backup-machine-{}", std::process::id())));
+    fs::create_dir(&group.0).unwrap();
+    site.hold(true);
+    site.start_run();
+    let inside = site.property("backup.service", "MainPID").parse().unwrap();
+    let pid = site.machine.outside(inside).unwrap();
+    fs::write(group.0.join("cgroup.procs"), pid.to_string()).unwrap();
+    fs::write(group.0.join("memory.limit_in_bytes"), "4096").unwrap();
+    site.hold(false);
+    site.until_metrics(&["backup_run_state{state=\"failed\"} 1", "backup_run_reason{reason=\"killed\"} 1"]);
+    let control = fs::read_to_string(group.0.join("memory.oom_control")).unwrap();
+    assert!(control.contains("oom_kill 1"), "{control}");
+    assert_eq!(site.property("backup.service", "Result"), "signal");
+    site.step("the kernel has killed a run for want of memory: signal 9 for systemd, `killed` in the metrics");
+}
+
+/// A control group that goes with the test.
+struct Group(std::path::PathBuf);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+fn reset(site: &mut Site) {
+    site.slow(true);
+    let id = site.start_run();
+    let runs = site.value("backup_runs_total");
+    site.machine.reset();
+    site.step("the machine was reset in the middle of a run, and is up again");
+    site.until_metrics(&[
+        "backup_run_state{state=\"failed\"} 1",
+        "backup_run_reason{reason=\"died\"} 1",
+        "backup_path_reason{host=\"peer\",path=\"/home/peer/data\",reason=\"died\"} 1",
+    ]);
+    assert!(!site.records().iter().any(|record| record["type"] == "run_finished" && record["run_id"] == *id));
+    assert!(site.value("backup_runs_total") >= runs, "the counters go on");
+    site.slow(false);
+    site.hold(false);
+    assert_eq!(site.run()["status"], "success");
+    site.step("the run is seen as died, and the next one is good");
+}
+
+fn reloaded(site: &Site) {
+    let text = CONFIG.replace("hosts:\n", "hosts:\n  new:\n    paths: [{path: /usr/share/doc/rsync, dest_subdir: doc}]\n");
+    site.write("/etc/backup/backup.yaml", &text);
+    let pid = site.property("backup-exporter.service", "MainPID");
+    site.machine.must(&["systemctl", "reload", "backup-exporter.service"]);
+    site.until_metrics(&["backup_path_state{host=\"new\",path=\"/usr/share/doc/rsync\",state=\"never\"} 1"]);
+    assert_eq!(site.property("backup-exporter.service", "MainPID"), pid);
+    site.step("reload has read the configuration again");
+}
+
+/// An exporter that hangs is ended by the watchdog and started again.
+fn watched(site: &Site) {
+    site.write("/etc/systemd/system/backup-exporter.service.d/watchdog.conf", "[Service]\nWatchdogSec=3\nRestartSec=0\n");
+    site.machine.must(&["systemctl", "daemon-reload"]);
+    site.machine.must(&["systemctl", "restart", "backup-exporter.service"]);
+    let pid = site.property("backup-exporter.service", "MainPID");
+    site.machine.must(&["kill", "-STOP", &pid]);
+    wait::until("the watchdog", || (site.property("backup-exporter.service", "NRestarts") == "1").then_some(()));
+    site.machine.until(&["journalctl", "--no-pager", "-u", "backup-exporter"], "Watchdog timeout");
+    fs::remove_file(site.path("/etc/systemd/system/backup-exporter.service.d/watchdog.conf")).unwrap();
+    site.machine.must(&["systemctl", "daemon-reload"]);
+    site.until_metrics(&["backup_run_state{state=\"success\"} 1"]);
+    site.step("the watchdog has started a hung exporter again");
+}
+
+/// During a run, with an exporter in service; nothing is lost.
+fn upgraded(site: &Site) {
+    let runs = site.value("backup_runs_total");
+    site.hold(true);
+    let id = site.start_run();
+    let runner = site.property("backup.service", "MainPID");
+    let exporter = site.property("backup-exporter.service", "MainPID");
+    site.upgrade();
+    assert_eq!(site.property("backup.service", "MainPID"), runner, "the run goes on");
+    assert_ne!(site.property("backup-exporter.service", "MainPID"), exporter, "the exporter is the new one");
+    let version = site.machine.must(&["dpkg-query", "--show", "--showformat=${Version}", "backup-system"]);
+    assert_eq!(version, "0.1.0-2");
+    assert_eq!(site.machine.run(&["systemctl", "is-enabled", "backup.timer"]).stdout.trim(), "disabled");
+    let changed = fs::read_to_string(site.path("/etc/default/backup-sizes")).unwrap();
+    assert!(changed.contains("Changed by a person"), "{changed}");
+    site.hold(false);
+    let end = site.until_record("run_finished", 0, |record| record["run_id"] == *id);
+    assert_eq!(end["status"], "success");
+    site.until_metrics(&["backup_run_state{state=\"success\"} 1", "backup_exporter_input_up{input=\"stats\"} 1"]);
+    assert!((site.value("backup_runs_total") - runs - 1.0).abs() < 0.5, "{runs}, then {}", site.metrics());
+    site.step("an upgrade during a run: the run went on, and no run is missing or counted twice");
+}
+
+fn purged(site: &Site) {
+    let history = fs::read(site.path("/var/log/backup-stats.log")).unwrap();
+    site.machine.must(&["dpkg", "--remove", "backup-system"]);
+    assert_eq!(site.machine.run(&["pgrep", "-x", "backup-exporter|backup-sizes"]).stdout, "");
+    assert!(site.path("/etc/default/backup-sizes").exists(), "settings stay until the purge");
+    site.machine.must(&["dpkg", "--purge", "backup-system"]);
+    let left = site.machine.must(&[
+        "sh",
+        "-c",
+        "find / -xdev \\( -path /proc -o -path /sys -o -path /run -o -path /var/lib/dpkg -o -path /share -o -path /home \\) -prune \
+         -o -name '*backup-*' -print",
+    ]);
+    let mut left: Vec<&str> = left.lines().collect();
+    left.retain(|path| !path.starts_with("/usr/share/perl") && !path.starts_with("/var/log/journal"));
+    left.sort_unstable();
+    assert_eq!(left, ["/root/backup-system.deb", "/var/log/backup-stats.log"]);
+    let configuration = site.machine.must(&["ls", "/etc/backup"]);
+    assert!(configuration.contains("backup.yaml") && configuration.contains("scripts"), "{configuration}");
+    assert_eq!(site.machine.must(&["cat", "/share/backup/peer/data/letter"]), "letter\n");
+    assert!(site.machine.must(&["ls", "/share/.snapshots"]).contains("each_"));
+    assert_eq!(fs::read(site.path("/var/log/backup-stats.log")).unwrap(), history);
+    assert_eq!(site.machine.run(&["systemctl", "--failed", "--no-legend", "list-units", "backup*"]).stdout, "");
+    site.step("purged: configuration, backups, snapshots and history are left");
+}
