@@ -136,7 +136,8 @@ fn style() -> Style {
         .ok()
         .map(|size| usize::from(size.ws_col));
     let width = columns.or(size).filter(|columns| *columns > 0);
-    let color = io::stdout().is_terminal() && !is_set("NO_COLOR") && std::env::var("TERM").as_deref() != Ok("dumb");
+    let color =
+        io::stdout().is_terminal() && !is_set("NO_COLOR") && std::env::var("TERM").as_deref() != Ok("dumb");
     Style { width, color }
 }
 

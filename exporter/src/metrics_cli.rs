@@ -139,19 +139,14 @@ fn back(text: &str) -> Result<usize, String> {
 
 fn factor(text: &str) -> Result<f64, String> {
     let factor: f64 = text.parse().map_err(|_| "expected a number".to_owned())?;
-    (factor.is_finite() && factor > 0.0).then_some(factor).ok_or_else(|| "expected a number above 0".to_owned())
+    (factor.is_finite() && factor > 0.0)
+        .then_some(factor)
+        .ok_or_else(|| "expected a number above 0".to_owned())
 }
 
 /// What it can be asked to do; one at a time.
-const MODES: [&str; 7] = [
-    "test_influxdb",
-    "send_influxdb",
-    "send_influxdb_wait",
-    "query_data",
-    "last_run",
-    "check",
-    "exclusive",
-];
+const MODES: [&str; 7] =
+    ["test_influxdb", "send_influxdb", "send_influxdb_wait", "query_data", "last_run", "check", "exclusive"];
 
 /// Those that are not about single runs.
 const OTHERS: [&str; 6] =
@@ -232,21 +227,19 @@ mod tests {
             let arguments = std::iter::once("backup-metrics").chain(line.split(' '));
             assert!(Cli::try_parse_from(arguments).is_ok(), "{line}");
         }
-        for line in
-            [
-                "--query-data 0",
-                "--query-data 1h",
-                "--query-data 99999999",
-                "--test-influxdb --send-influxdb",
-                "--last-run 2",
-                "--last-run -x",
-                "--last-run --count 0",
-                "--check --count 2",
-                "--max-age 3",
-                "--check --max-age -1",
-                "explain nonsense",
-            ]
-        {
+        for line in [
+            "--query-data 0",
+            "--query-data 1h",
+            "--query-data 99999999",
+            "--test-influxdb --send-influxdb",
+            "--last-run 2",
+            "--last-run -x",
+            "--last-run --count 0",
+            "--check --count 2",
+            "--max-age 3",
+            "--check --max-age -1",
+            "explain nonsense",
+        ] {
             let arguments = std::iter::once("backup-metrics").chain(line.split(' '));
             assert!(Cli::try_parse_from(arguments).is_err(), "{line}");
         }

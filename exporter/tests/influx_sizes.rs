@@ -41,7 +41,10 @@ fn sizes(influxdb: &InfluxDb) -> BTreeMap<String, (f64, u64)> {
         let row = rows.first()?;
         Some((format!("{host} {path}"), (row[1].as_f64()?, row[2].as_u64()?)))
     };
-    [("a", "/x"), ("a", "/never"), ("b", "/y")].into_iter().filter_map(|(host, path)| of(host, path)).collect()
+    [("a", "/x"), ("a", "/never"), ("b", "/y")]
+        .into_iter()
+        .filter_map(|(host, path)| of(host, path))
+        .collect()
 }
 
 fn du(directory: &Path) -> f64 {
@@ -107,7 +110,10 @@ fn sizes_are_measured_and_sent_before_the_rest() {
     let partly = send(&home, &[]);
     assert_eq!(partly.code, 1, "{partly:?}");
     assert_eq!(partly.stdout, "2 points sent to InfluxDB\n");
-    assert!(partly.stderr.contains("cannot measure the stored size of a /x; the rest was sent"), "{partly:?}");
+    assert!(
+        partly.stderr.contains("cannot measure the stored size of a /x; the rest was sent"),
+        "{partly:?}"
+    );
     let kept = fs::read_to_string(home.path().join("state/sizes.jsonl")).unwrap();
     assert_eq!(kept, format!("{line}\n"));
 }

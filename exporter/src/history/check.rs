@@ -39,7 +39,8 @@ pub fn line(state: &State, is_blind: bool, now: Timestamp, max_age: f64) -> (Lev
     }
     // A bar would begin the figures.
     let text = backup_common::text::clean(&text, TEXT_BYTES).replace('|', "/");
-    let line = format!("BACKUP {} - {text} | {}\n", level.name().to_uppercase(), figures(state, now, max_age));
+    let line =
+        format!("BACKUP {} - {text} | {}\n", level.name().to_uppercase(), figures(state, now, max_age));
     (level, line)
 }
 
@@ -49,12 +50,17 @@ fn figures(state: &State, now: Timestamp, max_age: f64) -> String {
     let limit = |factor: f64| interval.map_or_else(String::new, |seconds| format!("{:.0}", seconds * factor));
     let mut figures = Vec::new();
     if let Some(start) = state.run().last_start {
-        let late = interval.map_or_else(String::new, |seconds| format!("{:.0}", verdict::late_after(seconds)));
+        let late =
+            interval.map_or_else(String::new, |seconds| format!("{:.0}", verdict::late_after(seconds)));
         figures.push(format!("last_start_age={:.0}s;;{late};0", seconds_between(start, now)));
     }
     let oldest = paths(state).filter_map(|path| path.last_success).min();
     if let Some(oldest) = oldest {
-        figures.push(format!("oldest_success_age={:.0}s;;{};0", seconds_between(oldest, now), limit(max_age)));
+        figures.push(format!(
+            "oldest_success_age={:.0}s;;{};0",
+            seconds_between(oldest, now),
+            limit(max_age)
+        ));
     }
     if let Some(seconds) = state.run().duration_seconds {
         figures.push(format!("duration={seconds:.1}s;;;0"));

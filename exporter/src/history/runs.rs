@@ -185,12 +185,8 @@ impl Builder {
             return;
         }
         if !self.recorded.contains_key(&record.run_id) {
-            let run = Run {
-                id: record.run_id.clone(),
-                has_records: true,
-                started: record.time,
-                ..Run::default()
-            };
+            let run =
+                Run { id: record.run_id.clone(), has_records: true, started: record.time, ..Run::default() };
             keep(&mut self.recorded, &mut self.order, run);
         }
         let Some(run) = self.recorded.get_mut(&record.run_id) else { return };

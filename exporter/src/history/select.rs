@@ -58,9 +58,8 @@ fn is_since(run: &Run, since: Timestamp) -> bool {
 /// all of it.
 pub fn windows(interval: Option<Duration>, wanted: &Wanted) -> [Option<Duration>; 3] {
     let runs = u32::try_from(wanted.back.saturating_add(wanted.count).saturating_add(1)).unwrap_or(u32::MAX);
-    let first = interval.map_or(UNKNOWN_WINDOW, |interval| {
-        search_window(interval).max(interval.saturating_mul(runs))
-    });
+    let first = interval
+        .map_or(UNKNOWN_WINDOW, |interval| search_window(interval).max(interval.saturating_mul(runs)));
     [Some(first), Some(first.saturating_mul(WIDER)), None]
 }
 

@@ -183,8 +183,7 @@ fn findings(verdict: &Verdict, view: &View<'_>) -> String {
         if view.host.is_some_and(|only| place.is_some_and(|(host, _)| host != only)) {
             continue;
         }
-        let about =
-            place.map_or_else(String::new, |(host, path)| format!("{} {}: ", name(host), name(path)));
+        let about = place.map_or_else(String::new, |(host, path)| format!("{} {}: ", name(host), name(path)));
         let reason = finding.reason.map_or_else(String::new, |reason| format!(" ({reason})"));
         let mark = if finding.level == Level::Critical { "!" } else { "-" };
         out += &view.style.wrapped(&format!("{mark} "), "  ", &format!("{about}{}{reason}", finding.text));

@@ -41,7 +41,7 @@ pub fn shortage(selection: &Selection<'_>, wanted: &Wanted, view: &View<'_>) -> 
         let local = since.to_zoned(view.zone.clone()).strftime("%Y-%m-%d %H:%M");
         format!(" since {local}")
     });
-    let there = if selection.found == 1 { "is" } else { "are" };
+    let there = if selection.found <= 1 { "is" } else { "are" };
     let found = match selection.found {
         0 => "no run".to_owned(),
         1 => "only 1 run".to_owned(),
@@ -100,7 +100,8 @@ fn one(run: &Run, title: &str, interval: Option<Duration>, view: &View<'_>) -> S
         out += &view.labelled("took", &took);
     }
     out += &against(run, interval, view);
-    if let Some(reason) = run.reason.filter(|reason| reason.status() != backup_common::status::Status::Success)
+    if let Some(reason) =
+        run.reason.filter(|reason| reason.status() != backup_common::status::Status::Success)
     {
         out += &view.labelled("why", reason.cause());
         out += &view.labelled("", &format!("-> {}", reason.remedy()));
@@ -165,7 +166,8 @@ fn session(end: &crate::event::SessionEnd, view: &View<'_>) -> String {
         out += &view.labelled("in all", &text);
     }
     if !end.errors.is_empty() {
-        let kinds: Vec<_> = end.errors.iter().map(|(kind, count)| format!("{count} {}", kind.name())).collect();
+        let kinds: Vec<_> =
+            end.errors.iter().map(|(kind, count)| format!("{count} {}", kind.name())).collect();
         out += &view.labelled("errors", &kinds.join(", "));
     }
     out
@@ -204,9 +206,7 @@ fn paths(run: &Run, view: &View<'_>) -> String {
             name(host),
             name(path_name),
             or_dash(path.reason().map(|reason| reason.name().to_owned())),
-            or_dash(
-                end.filter(|_| !path.without_counts).map(|end| units::duration(end.duration_seconds)),
-            ),
+            or_dash(end.filter(|_| !path.without_counts).map(|end| units::duration(end.duration_seconds))),
             or_dash(counted.map(|stats| units::grouped(stats.files))),
             or_dash(counted.map(|stats| units::grouped(stats.files_created))),
             or_dash(counted.map(|stats| units::grouped(stats.files_deleted))),

@@ -79,7 +79,9 @@ impl Style {
 
     /// Lines of text, wrapped below their beginning.
     pub fn wrapped(self, first: &str, rest: &str, text: &str) -> String {
-        let Some(width) = self.width() else { return format!("{first}{text}\n").trim_end().to_owned() + "\n" };
+        let Some(width) = self.width() else {
+            return format!("{first}{text}\n").trim_end().to_owned() + "\n";
+        };
         let options = textwrap::Options::new(width).initial_indent(first).subsequent_indent(rest);
         textwrap::wrap(text, options).iter().map(|line| line.trim_end().to_owned() + "\n").collect()
     }
@@ -131,8 +133,11 @@ mod tests {
     #[test]
     fn colours_only_where_asked_for() {
         let columns = || {
-            let mut columns =
-                vec![Column::new("state", false, 0), Column::new("host", false, 0), Column::new("x", true, 1)];
+            let mut columns = vec![
+                Column::new("state", false, 0),
+                Column::new("host", false, 0),
+                Column::new("x", true, 1),
+            ];
             columns[0].cells.push("failed".to_owned());
             columns[1].cells.push("failed".to_owned());
             columns[2].cells.push(DASH.to_owned());

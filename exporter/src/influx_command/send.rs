@@ -33,8 +33,11 @@ pub async fn run(cli: &Cli) -> Result<ExitCode, CommandError> {
         .filter_map(|record| line_protocol::line(&points::of_record(record, &server)?))
         .collect();
     // First the log is read: when it can not be, nothing is measured in vain.
-    let measured =
-        if cli.send_influxdb_wait { sizes::run(cli, &mut courier, &server).await? } else { Measured::default() };
+    let measured = if cli.send_influxdb_wait {
+        sizes::run(cli, &mut courier, &server).await?
+    } else {
+        Measured::default()
+    };
     let mut refused = measured.refused;
     for batch in lines.chunks(BATCH) {
         refused += send(&mut courier, batch).await?;

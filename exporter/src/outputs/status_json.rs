@@ -49,9 +49,10 @@ pub fn time(time: Timestamp) -> String {
 
 /// A reason with its cause and remedy; `null` without one.
 pub fn reason(reason: Option<Reason>) -> Value {
-    reason.map_or(Value::Null, |reason| {
-        json!({"name": reason.name(), "cause": reason.cause(), "remedy": reason.remedy()})
-    })
+    reason.map_or(
+        Value::Null,
+        |reason| json!({"name": reason.name(), "cause": reason.cause(), "remedy": reason.remedy()}),
+    )
 }
 
 /// rsync's figures, under the names of the records; `without_counts` leaves out those of files.

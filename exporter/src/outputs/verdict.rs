@@ -165,7 +165,9 @@ fn headline(state: &State, level: Level, findings: &[Finding]) -> String {
     let all = units::counted(paths(state).count() as u64, "path");
     let share = match level {
         _ if bad == 0 => String::new(),
-        Level::Critical => format!("{bad} of {all} {} no good backup.", if bad == 1 { "has" } else { "have" }),
+        Level::Critical => {
+            format!("{bad} of {all} {} no good backup.", if bad == 1 { "has" } else { "have" })
+        }
         _ => format!("{bad} of {all} {} a look.", if bad == 1 { "needs" } else { "need" }),
     };
     match (level, about_runs) {

@@ -36,7 +36,8 @@ impl Store {
     /// Reads what was remembered; without a file, nothing was.
     pub fn open(state_directory: &Path) -> Self {
         let file = state_directory.join(FILE);
-        let mut store = Self { file, history: History::default(), lines: 0, read_only: false, trouble: String::new() };
+        let mut store =
+            Self { file, history: History::default(), lines: 0, read_only: false, trouble: String::new() };
         match fs::read(&store.file) {
             Ok(text) => {
                 let (history, skipped) = History::parse(&text);
