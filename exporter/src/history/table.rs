@@ -25,10 +25,14 @@ pub fn render(
 ) -> String {
     let mut out = String::new();
     for (index, run) in selection.runs.iter().enumerate() {
+        if index > 0 {
+            out += "\n";
+        }
         out += &one(run, &ordinal(wanted.back + index), interval, view);
-        out += "\n";
     }
-    out + &shortage(selection, wanted, view)
+    let shortage = shortage(selection, wanted, view);
+    let gap = if out.is_empty() || shortage.is_empty() { "" } else { "\n" };
+    out + gap + &shortage
 }
 
 /// Says that there are fewer runs than were asked for.
@@ -71,12 +75,12 @@ pub fn ordinal(back: usize) -> String {
 
 /// How a run stood against the expected interval: `late`, `early` or `on_time`.
 ///
-/// As with the alerts, a tenth of the interval and ten minutes are no matter.
+/// A tenth of the interval is no matter, and as with the alerts ten minutes more for one that is late.
 pub fn punctuality(gap_seconds: f64, interval: Duration) -> &'static str {
     let interval = interval.as_secs_f64();
-    let slack = 0.1 * interval + 600.0;
+    let slack = 0.1 * interval;
     match gap_seconds - interval {
-        late if late > slack => "late",
+        late if late > slack + 600.0 => "late",
         early if early < -slack => "early",
         _ => "on_time",
     }
@@ -291,7 +295,7 @@ mod tests {
     #[test]
     fn late_and_early() {
         let day = Duration::from_secs(86400);
-        let words = [86400.0, 95_000.0, 96_000.0, 77_500.0, 60_000.0].map(|gap| punctuality(gap, day));
-        assert_eq!(words, ["on_time", "on_time", "late", "on_time", "early"]);
+        let words = [86400.0, 95_000.0, 96_000.0, 77_500.0, 0.5].map(|gap| punctuality(gap, day));
+        assert_eq!(words, ["on_time", "on_time", "late", "early", "early"]);
     }
 }
