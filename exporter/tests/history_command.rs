@@ -119,7 +119,7 @@ fn ten_runs(home: &Home) {
     journal.starting(&id(3)).line(&id(3), "backup-runner", "server1:/etc begins").killed(&id(3));
     journal.write(&home.journal().join("1.journal"));
     let mut journal = Journal::ago(3600);
-    journal.starting(&id(0));
+    journal.reboot('3').starting(&id(0));
     for number in 0..30 {
         journal.line(&id(0), "backup-runner", &format!("line {number} of server{}", number % 2 + 1));
     }
