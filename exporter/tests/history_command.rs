@@ -13,6 +13,7 @@ use std::process::Command;
 use backup_common::reason::Reason;
 use backup_common::record::{Body, Record, RunFinished, RunRefused, RunStarted, Trigger};
 use backup_common::status::Status;
+use backup_testkit::btrfs_device::Btrfs;
 use backup_testkit::process::{self, Output};
 use jiff::{SignedDuration, Timestamp};
 use journal::Journal;
@@ -344,4 +345,40 @@ fn an_ordinary_user_is_told_what_could_not_be_read() {
     assert!(blind.stdout.starts_with("UNKNOWN: "), "{blind:?}");
     let check = as_nobody(&home, "--check");
     assert!(check.code == 3 && check.stdout.starts_with("BACKUP UNKNOWN - "), "{check:?}");
+}
+
+#[test]
+#[ignore = "needs root: mounts a btrfs"]
+fn what_is_exclusive_on_btrfs() {
+    let home = Home::new();
+    let btrfs = Btrfs::new(256);
+    home.configure(&format!(
+        "config: {{backup_base: {}}}\nhosts:\n  a: {{ssh_user: '', paths: [{{path: /x}}]}}\n  \
+         b: {{ssh_user: '', paths: [{{path: /y}}, {{path: /never}}]}}\n",
+        btrfs.path().display()
+    ));
+    for directory in ["a/x", "b/y"] {
+        fs::create_dir_all(btrfs.path().join(directory)).unwrap();
+    }
+    fs::write(btrfs.path().join("a/x/own"), vec![1; 100 << 10]).unwrap();
+    fs::write(btrfs.path().join("a/x/shared"), vec![2; 200 << 10]).unwrap();
+    let copy = process::run(
+        Command::new("cp")
+            .arg("--reflink=always")
+            .arg(btrfs.path().join("a/x/shared"))
+            .arg(btrfs.path().join("b/y/shared")),
+    );
+    assert_eq!(copy.code, 0, "{copy:?}");
+    process::run(Command::new("sync").arg("-f").arg(btrfs.path()));
+
+    let value = json(&home, "--exclusive --host a");
+    let paths = value["paths"].as_array().unwrap();
+    assert_eq!(paths.len(), 1);
+    assert_eq!(
+        (&paths[0]["exclusive_bytes"], &paths[0]["total_bytes"]),
+        (&(100 << 10).into(), &(300 << 10).into())
+    );
+    let all = run(&home, "--exclusive");
+    assert_eq!(all.code, 1, "one directory is not there: {all:?}");
+    assert!(all.stdout.contains("! cannot measure") && all.stdout.contains("100 KiB"), "{all:?}");
 }

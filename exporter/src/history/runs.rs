@@ -283,17 +283,14 @@ impl Builder {
                     run.hosts.get(&end.host).is_some_and(|host| host.paths.contains_key(&end.path));
                 !comes_again && run.ended.is_some_and(|last| time.duration_since(last) <= OLDER_GAP)
             };
-            match alone.last_mut().filter(fits) {
-                Some(run) => {
-                    run.ended = Some(time);
-                    add_older(run, end);
-                }
-                None => {
-                    let mut run = Run { started: time, ended: Some(time), ..Run::default() };
-                    run.ending = Ending::Ended(Status::Success);
-                    add_older(&mut run, end);
-                    alone.push(run);
-                }
+            if let Some(run) = alone.last_mut().filter(fits) {
+                run.ended = Some(time);
+                add_older(run, end);
+            } else {
+                let mut run = Run { started: time, ended: Some(time), ..Run::default() };
+                run.ending = Ending::Ended(Status::Success);
+                add_older(&mut run, end);
+                alone.push(run);
             }
         }
         alone

@@ -1,5 +1,6 @@
 //! Pure: runs for people.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use backup_common::record::Trigger;
@@ -89,7 +90,7 @@ pub fn punctuality(gap_seconds: f64, interval: Duration) -> &'static str {
 fn one(run: &Run, title: &str, interval: Option<Duration>, view: &View<'_>) -> String {
     let mut out = format!("{title}: {}", view.style.paint(run.ending.name()));
     if let Some(reason) = run.reason.filter(|_| run.ending != Ending::Running) {
-        out += &format!(" ({reason})");
+        let _ = write!(out, " ({reason})");
     }
     let mut out = view.style.wrapped("", "  ", &out);
     let by = match run.trigger {
@@ -130,7 +131,7 @@ fn one(run: &Run, title: &str, interval: Option<Duration>, view: &View<'_>) -> S
         let mut text = format!("{} {} {}", name(&snapshot.schedule), snapshot.action, what.join(": "));
         if !snapshot.missing.is_empty() {
             let missing: Vec<_> = snapshot.missing.iter().map(|missing| name(missing)).collect();
-            text += &format!(" (without {})", missing.join(", "));
+            let _ = write!(text, " (without {})", missing.join(", "));
         }
         out += &view.labelled("snapshot", text.trim_end());
     }
@@ -156,10 +157,10 @@ fn against(run: &Run, interval: Option<Duration>, view: &View<'_>) -> String {
 fn session(end: &crate::event::SessionEnd, view: &View<'_>) -> String {
     let mut text = format!("ended with {}", name(&end.result));
     if let Some(code) = end.exit_code {
-        text += &format!(", exit code {code}");
+        let _ = write!(text, ", exit code {code}");
     }
     if let Some(signal) = end.signal {
-        text += &format!(", signal {signal}");
+        let _ = write!(text, ", signal {signal}");
     }
     let mut out = view.labelled("service", &text);
     if let Some(stats) = &end.stats {
@@ -256,7 +257,7 @@ fn log(run: &Run, view: &View<'_>) -> String {
     let of = host.map_or_else(String::new, |host| format!(" that name {}", name(host)));
     let mut title = format!("log, {}{of}", units::counted((lines.len()) as u64, "line"));
     if left_out > 0 {
-        title += &format!(", the last {most} of them (--verbose shows all)");
+        let _ = write!(title, ", the last {most} of them (--verbose shows all)");
     }
     let mut out = view.style.wrapped("  ", "    ", &title);
     for line in lines.iter().skip(lines.len().saturating_sub(most)) {
