@@ -97,7 +97,7 @@ fn ten_runs(home: &Home) {
         for (number, (host, path)) in (1..).zip(paths) {
             let line = path_finished(host, path, if host == "server1" { reason } else { Reason::Ok });
             let mut path = Record::decode(line.trim_end().as_bytes()).unwrap();
-            path.run_id = id.clone();
+            path.run_id.clone_from(&id);
             path.time = started + SignedDuration::from_secs(number);
             if back != 3 {
                 home.append(path.encode());
@@ -216,12 +216,12 @@ fn the_summary_and_its_json() {
     };
     let sizes = size(31, 1 << 30) + &size(8, 3 << 30) + &size(1, 5 << 30) + &size(0, 4 << 30);
     fs::write(home.path().join("state/sizes.jsonl"), sizes).unwrap();
-    let sized = process::run(command(&home, PROGRAM, &[]).env("COLUMNS", "150"));
-    let row = sized.stdout.lines().find(|line| line.contains("/etc")).unwrap();
+    let wide = process::run(command(&home, PROGRAM, &[]).env("COLUMNS", "150"));
+    let row = wide.stdout.lines().find(|line| line.contains("/etc")).unwrap();
     let words = row.split("  ").map(str::trim).filter(|word| !word.is_empty()).collect::<Vec<_>>();
     assert_eq!(words[6..], ["0 B", "4.00 GiB", "-1.00 GiB", "+1.00 GiB", "+3.00 GiB"], "{row}");
-    assert!(sized.stdout.contains("4.00 GiB stored; measured "), "{}", sized.stdout);
-    assert!(sized.stdout.contains(" ago by tree"), "{}", sized.stdout);
+    assert!(wide.stdout.contains("4.00 GiB stored; measured "), "{}", wide.stdout);
+    assert!(wide.stdout.contains(" ago by tree"), "{}", wide.stdout);
     // A pager that is left early.
     let piped = Command::new("sh")
         .args(["-c", "\"$0\" --last-run --count 10 --config \"$1\" --stats-file \"$2\" | head -n 1", PROGRAM])
