@@ -113,7 +113,7 @@ pub struct Cli {
 pub enum Command {
     /// Say what a reason means and what to do about it; all of them without a name.
     Explain {
-        /// The reason, such as connection_refused.
+        /// The reason, as it stands behind a bad end.
         #[arg(value_parser = explain::parse)]
         reason: Option<Reason>,
         /// Print JSON.

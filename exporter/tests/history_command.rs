@@ -13,6 +13,7 @@ use std::process::Command;
 use backup_common::reason::Reason;
 use backup_common::record::{Body, Record, RunFinished, RunRefused, RunStarted, Trigger};
 use backup_common::status::Status;
+use backup_testkit::btrfs_device::Btrfs;
 use backup_testkit::process::{self, Output};
 use jiff::{SignedDuration, Timestamp};
 use journal::Journal;
@@ -96,7 +97,7 @@ fn ten_runs(home: &Home) {
         for (number, (host, path)) in (1..).zip(paths) {
             let line = path_finished(host, path, if host == "server1" { reason } else { Reason::Ok });
             let mut path = Record::decode(line.trim_end().as_bytes()).unwrap();
-            path.run_id = id.clone();
+            path.run_id.clone_from(&id);
             path.time = started + SignedDuration::from_secs(number);
             if back != 3 {
                 home.append(path.encode());
@@ -119,7 +120,7 @@ fn ten_runs(home: &Home) {
     journal.starting(&id(3)).line(&id(3), "backup-runner", "server1:/etc begins").killed(&id(3));
     journal.write(&home.journal().join("1.journal"));
     let mut journal = Journal::ago(3600);
-    journal.starting(&id(0));
+    journal.reboot('3').starting(&id(0));
     for number in 0..30 {
         journal.line(&id(0), "backup-runner", &format!("line {number} of server{}", number % 2 + 1));
     }
@@ -149,7 +150,8 @@ fn the_older_command_lines_to_the_letter() {
         let plain = run(&home, line);
         let is_empty = value["runs"].as_array().unwrap().is_empty();
         assert_eq!(plain.code, i32::from(is_empty), "{line}: {plain:?}");
-        assert!(plain.stderr.is_empty() && !plain.stdout.contains('\u{1b}'), "{plain:?}");
+        assert!(plain.stderr.is_empty() || line.contains("--verbose"), "{plain:?}");
+        assert!(!plain.stdout.contains('\u{1b}'), "{plain:?}");
     }
 
     let last = run(&home, "--last-run").stdout;
@@ -203,6 +205,23 @@ fn the_summary_and_its_json() {
     assert_eq!(value["hosts"][0]["paths"][0]["stats"]["files"], 7);
     let one = json(&home, "--host server2");
     assert_eq!(one["hosts"].as_array().unwrap().len(), 1);
+    assert!(summary.stdout.contains("not measured yet"), "{}", summary.stdout);
+    fs::create_dir(home.path().join("state")).unwrap();
+    let now = Timestamp::now();
+    let size = |days: i64, bytes: u64| {
+        let time = now - SignedDuration::from_hours(24 * days);
+        format!(
+            "{{\"v\":1,\"time\":\"{time}\",\"host\":\"server1\",\"path\":\"/etc\",\"method\":\"tree\",\"duration_seconds\":1.0,\"bytes\":{bytes},\"apparent_bytes\":1,\"files\":1}}\n"
+        )
+    };
+    let sizes = size(31, 1 << 30) + &size(8, 3 << 30) + &size(1, 5 << 30) + &size(0, 4 << 30);
+    fs::write(home.path().join("state/sizes.jsonl"), sizes).unwrap();
+    let wide = process::run(command(&home, PROGRAM, &[]).env("COLUMNS", "150"));
+    let row = wide.stdout.lines().find(|line| line.contains("/etc")).unwrap();
+    let words = row.split("  ").map(str::trim).filter(|word| !word.is_empty()).collect::<Vec<_>>();
+    assert_eq!(words[6..], ["0 B", "4.00 GiB", "-1.00 GiB", "+1.00 GiB", "+3.00 GiB"], "{row}");
+    assert!(wide.stdout.contains("4.00 GiB stored; measured "), "{}", wide.stdout);
+    assert!(wide.stdout.contains(" ago by tree"), "{}", wide.stdout);
     // A pager that is left early.
     let piped = Command::new("sh")
         .args(["-c", "\"$0\" --last-run --count 10 --config \"$1\" --stats-file \"$2\" | head -n 1", PROGRAM])
@@ -239,7 +258,7 @@ fn the_exit_codes_of_a_check() {
     assert!(figures.starts_with("last_start_age=36") && figures.contains("s;;95640;0 "), "{figures}");
     assert!(figures.ends_with(" duration=5.0s;;;0 paths=2;;;0 warning=0;0;;0 failed=0;;0;0"), "{figures}");
     let late = run(&home, "--check --max-age 0.01");
-    assert!(late.code == 2 && late.stdout.contains("Its newest good copy is 1 h"), "{late:?}");
+    assert!(late.code == 2 && late.stdout.contains("Its newest good copy is "), "{late:?}");
     // The same age is fine once a week.
     fs::write(home.path().join("backup.timer"), "[Timer]\nOnCalendar=weekly\n").unwrap();
     assert_eq!(run(&home, "--check --max-age 0.01").code, 0);
@@ -326,4 +345,40 @@ fn an_ordinary_user_is_told_what_could_not_be_read() {
     assert!(blind.stdout.starts_with("UNKNOWN: "), "{blind:?}");
     let check = as_nobody(&home, "--check");
     assert!(check.code == 3 && check.stdout.starts_with("BACKUP UNKNOWN - "), "{check:?}");
+}
+
+#[test]
+#[ignore = "needs root: mounts a btrfs"]
+fn what_is_exclusive_on_btrfs() {
+    let home = Home::new();
+    let btrfs = Btrfs::new(256);
+    home.configure(&format!(
+        "config: {{backup_base: {}}}\nhosts:\n  a: {{ssh_user: '', paths: [{{path: /x}}]}}\n  \
+         b: {{ssh_user: '', paths: [{{path: /y}}, {{path: /never}}]}}\n",
+        btrfs.path().display()
+    ));
+    for directory in ["a/x", "b/y"] {
+        fs::create_dir_all(btrfs.path().join(directory)).unwrap();
+    }
+    fs::write(btrfs.path().join("a/x/own"), vec![1; 100 << 10]).unwrap();
+    fs::write(btrfs.path().join("a/x/shared"), vec![2; 200 << 10]).unwrap();
+    let copy = process::run(
+        Command::new("cp")
+            .arg("--reflink=always")
+            .arg(btrfs.path().join("a/x/shared"))
+            .arg(btrfs.path().join("b/y/shared")),
+    );
+    assert_eq!(copy.code, 0, "{copy:?}");
+    process::run(Command::new("sync").arg("-f").arg(btrfs.path()));
+
+    let value = json(&home, "--exclusive --host a");
+    let paths = value["paths"].as_array().unwrap();
+    assert_eq!(paths.len(), 1);
+    assert_eq!(
+        (&paths[0]["exclusive_bytes"], &paths[0]["total_bytes"]),
+        (&(100 << 10).into(), &(300 << 10).into())
+    );
+    let all = run(&home, "--exclusive");
+    assert_eq!(all.code, 1, "one directory is not there: {all:?}");
+    assert!(all.stdout.contains("! cannot measure") && all.stdout.contains("100 KiB"), "{all:?}");
 }

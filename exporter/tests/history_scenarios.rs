@@ -15,7 +15,7 @@ use backup_exporter::history::summary::{self, View};
 use backup_exporter::history::text::Style;
 use backup_exporter::history::{check, json, table};
 use backup_exporter::outputs::{status_json, verdict};
-use backup_exporter::state::State;
+use backup_exporter::state::{Phase, State};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use scenario::Scenario;
@@ -102,13 +102,38 @@ fn a_narrow_terminal_is_kept_to() {
     }
 }
 
+/// Both follow the same rules: what the state says of the last run stands in the history too.
+#[test]
+fn the_history_agrees_with_the_state() {
+    let mut compared = 0;
+    for scenario in scenarios() {
+        let (state, runs, _) = read(&scenario);
+        let run = state.run();
+        // A start that was refused makes the state a failed one, and is a run of its own in the history.
+        let refused = run.last_refused > run.last_start;
+        let Some(same) = runs.iter().rfind(|one| Some(one.started) == run.last_start).filter(|_| !refused)
+        else {
+            continue;
+        };
+        assert_eq!(same.ending.name(), run.phase.name(), "{}", scenario.display());
+        if run.phase != Phase::Running {
+            assert_eq!(same.reason, run.reason, "{}", scenario.display());
+            assert_eq!(same.duration_seconds, run.duration_seconds, "{}", scenario.display());
+        }
+        compared += 1;
+    }
+    assert!(compared > 15, "{compared}");
+}
+
 /// Every object of a kind has the same keys, whatever happened.
 #[test]
 fn the_schema_is_stable() {
     let mut shapes = std::collections::BTreeMap::<String, Vec<String>>::new();
     for scenario in scenarios() {
         let (state, runs, now) = read(&scenario);
-        compare("", &for_programs(&state, &runs, now), &mut shapes);
+        let both = for_programs(&state, &runs, now);
+        compare("status", &both["status"], &mut shapes);
+        compare("history", &both["history"], &mut shapes);
     }
     // The document names each key.
     let document =

@@ -3,6 +3,7 @@
 
 use backup_common::status::Status;
 use jiff::Timestamp;
+use std::fmt::Write as _;
 
 use crate::outputs::verdict::{self, Level, seconds_between};
 use crate::state::{Phase, State};
@@ -34,7 +35,7 @@ pub fn line(state: &State, is_blind: bool, now: Timestamp, max_age: f64) -> (Lev
     for finding in verdict.findings.iter().filter(|finding| finding.level == verdict.level && !is_blind) {
         if let Some((host, path)) = &finding.place {
             let reason = finding.reason.map_or_else(String::new, |reason| format!(" ({reason})"));
-            text += &format!(" {host} {path}: {}{reason}", finding.text);
+            let _ = write!(text, " {host} {path}: {}{reason}", finding.text);
         }
     }
     // A bar would begin the figures.

@@ -168,9 +168,10 @@ impl First {
         let runs = builder.finish(&state);
         if self.config.is_none() {
             state.apply(Event::Configured(listing(&runs)));
+            state.apply(Event::ConfigRejected);
         }
-        let is_blind = trouble.is_some_and(|error| error.kind() != io::ErrorKind::NotFound)
-            && matches!(journal, Err(ref error) if !matches!(error, JournalError::Missing(_)));
+        let is_blind =
+            trouble.is_some_and(|error| error.kind() != io::ErrorKind::NotFound) && journal.is_err();
         Collected { state, runs, unread, is_blind, window, config: self.config.clone() }
     }
 

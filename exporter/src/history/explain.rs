@@ -32,7 +32,7 @@ pub fn json(reasons: &[Reason]) -> Value {
 /// The reason of a name.
 ///
 /// # Errors
-/// That there is none, with the names that are nearest.
+/// That there is none.
 pub fn parse(name: &str) -> Result<Reason, String> {
     Reason::from_name(&name.replace('-', "_"))
         .ok_or_else(|| "no such reason; backup-metrics explain lists all of them".to_owned())

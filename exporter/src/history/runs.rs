@@ -148,14 +148,15 @@ impl Builder {
                 (run.session, run.lines) = (session.session, session.lines);
                 run.lines_left_out = session.lines_left_out;
             }
-            if run.ending == Ending::Running && running_since != Some(run.started) {
+            let has_own_end = run.ending != Ending::Running;
+            if !has_own_end && running_since != Some(run.started) {
                 died(&mut run);
             }
             let reason = match run.ending {
                 Ending::Running => None,
                 Ending::Refused => Some(Reason::Died),
                 // A run that told of its own end lost the path before.
-                Ending::Ended(_) if run.duration_seconds.is_some() => Some(Reason::Died),
+                Ending::Ended(_) if has_own_end => Some(Reason::Died),
                 Ending::Ended(_) => run.reason,
             };
             for path in run.hosts.values_mut().flat_map(|host| host.paths.values_mut()) {
@@ -165,7 +166,7 @@ impl Builder {
         }
         let mut sessions: Vec<_> = std::mem::take(&mut self.sessions).into_values().collect();
         let lines_alone = self.older_lines(&mut sessions);
-        sessions.retain_mut(|run| judge_session(run, running_since));
+        sessions.retain_mut(judge_session);
         runs.extend(sessions);
         runs.extend(lines_alone);
         runs.sort_by_key(|run| run.started);
@@ -221,7 +222,9 @@ impl Builder {
             }
             Body::Snapshot(snapshot) => run.snapshots.push(snapshot.clone()),
             Body::RunFinished(finished) => {
-                run.ending = Ending::Ended(finished.status);
+                // Nothing was saved by a run that skipped everything.
+                let skipped = finished.status == Status::Skipped;
+                run.ending = Ending::Ended(if skipped { Status::Warning } else { finished.status });
                 run.reason = Some(finished.reason);
                 run.ended = Some(record.time);
                 run.duration_seconds = Some(finished.duration_seconds);
@@ -280,17 +283,14 @@ impl Builder {
                     run.hosts.get(&end.host).is_some_and(|host| host.paths.contains_key(&end.path));
                 !comes_again && run.ended.is_some_and(|last| time.duration_since(last) <= OLDER_GAP)
             };
-            match alone.last_mut().filter(fits) {
-                Some(run) => {
-                    run.ended = Some(time);
-                    add_older(run, end);
-                }
-                None => {
-                    let mut run = Run { started: time, ended: Some(time), ..Run::default() };
-                    run.ending = Ending::Ended(Status::Success);
-                    add_older(&mut run, end);
-                    alone.push(run);
-                }
+            if let Some(run) = alone.last_mut().filter(fits) {
+                run.ended = Some(time);
+                add_older(run, end);
+            } else {
+                let mut run = Run { started: time, ended: Some(time), ..Run::default() };
+                run.ending = Ending::Ended(Status::Success);
+                add_older(&mut run, end);
+                alone.push(run);
             }
         }
         alone
@@ -307,12 +307,18 @@ fn keep(runs: &mut BTreeMap<String, Run>, order: &mut VecDeque<String>, run: Run
     }
 }
 
-/// Started and never told of its end.
+/// Started and never told of its end; the same rule as that of the state.
 fn died(run: &mut Run) {
-    let session = run.session.clone();
-    run.ending = Ending::Ended(Status::Failed);
-    run.reason = Some(session.as_deref().map_or(Reason::Died, death));
-    run.ended = session.as_ref().and_then(|end| end.ended);
+    let end = run.session.clone();
+    let (status, reason) = match end.as_ref().map(|end| end.verdict) {
+        // A good end whose record is missing: the log could not be written.
+        Some(Verdict::Ended(Status::Success | Status::Warning, _)) => (Status::Warning, Reason::Other),
+        _ => (Status::Failed, end.as_deref().map_or(Reason::Died, death)),
+    };
+    run.ending = Ending::Ended(status);
+    run.reason = Some(reason);
+    run.ended = end.as_ref().and_then(|end| end.ended);
+    run.duration_seconds = end.and_then(|end| end.duration_seconds);
 }
 
 fn add_older(run: &mut Run, end: Box<PathFinished>) {
@@ -329,13 +335,9 @@ fn add_older(run: &mut Run, end: Box<PathFinished>) {
 }
 
 /// What a session without records says of its run; false if there was nothing to do.
-fn judge_session(run: &mut Run, running_since: Option<Timestamp>) -> bool {
-    let Some(end) = run.session.clone() else {
-        if running_since != Some(run.started) {
-            died(run);
-        }
-        return true;
-    };
+fn judge_session(run: &mut Run) -> bool {
+    // The journal's input gives an end to all but those that still run.
+    let Some(end) = run.session.clone() else { return true };
     let worst = run.hosts.values().flat_map(|host| host.paths.values());
     let worst = worst.filter_map(|path| Some((path.status()?, path.reason()?))).max_by_key(|worst| worst.0);
     run.ended = end.ended;

@@ -3,6 +3,7 @@
 use backup_common::units;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use std::fmt::Write as _;
 
 use super::text::{Column, Style, name, or_dash};
 use crate::outputs::verdict::{Level, Verdict, seconds_between};
@@ -78,13 +79,13 @@ fn runs(state: &State, view: &View<'_>) -> String {
     let run = state.run();
     let mut last = view.style.paint(run.phase.name());
     if let (Phase::Ended(_), Some(reason)) = (run.phase, run.reason) {
-        last += &format!(" ({reason})");
+        let _ = write!(last, " ({reason})");
     }
     if let Some(start) = run.last_start {
-        last += &format!(", started {}", view.when(start));
+        let _ = write!(last, ", started {}", view.when(start));
     }
     if let (Phase::Ended(_), Some(seconds)) = (run.phase, run.duration_seconds) {
-        last += &format!(", took {}", units::duration(seconds));
+        let _ = write!(last, ", took {}", units::duration(seconds));
     }
     let mut out = view.labelled("last run", &last);
     if let Some(time) = run.last_success.filter(|_| run.phase != Phase::Never) {
@@ -252,7 +253,7 @@ fn storage(state: &State, view: &View<'_>) -> String {
             format!("{total} stored; measured {} by {}", view.when(newest.time), methods.join(" and "));
         let apart = seconds_between(oldest.time, newest.time);
         if apart > 3600.0 {
-            text += &format!(", the oldest figure {} before", units::duration(apart));
+            let _ = write!(text, ", the oldest figure {} before", units::duration(apart));
         }
         out += &view.labelled("sizes", &text);
     } else if state.hosts().next().is_some() {

@@ -1,5 +1,6 @@
 //! Pure: runs for people.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use backup_common::record::Trigger;
@@ -25,10 +26,14 @@ pub fn render(
 ) -> String {
     let mut out = String::new();
     for (index, run) in selection.runs.iter().enumerate() {
+        if index > 0 {
+            out += "\n";
+        }
         out += &one(run, &ordinal(wanted.back + index), interval, view);
-        out += "\n";
     }
-    out + &shortage(selection, wanted, view)
+    let shortage = shortage(selection, wanted, view);
+    let gap = if out.is_empty() || shortage.is_empty() { "" } else { "\n" };
+    out + gap + &shortage
 }
 
 /// Says that there are fewer runs than were asked for.
@@ -41,7 +46,7 @@ pub fn shortage(selection: &Selection<'_>, wanted: &Wanted, view: &View<'_>) -> 
         let local = since.to_zoned(view.zone.clone()).strftime("%Y-%m-%d %H:%M");
         format!(" since {local}")
     });
-    let there = if selection.found == 1 { "is" } else { "are" };
+    let there = if selection.found <= 1 { "is" } else { "are" };
     let found = match selection.found {
         0 => "no run".to_owned(),
         1 => "only 1 run".to_owned(),
@@ -71,12 +76,12 @@ pub fn ordinal(back: usize) -> String {
 
 /// How a run stood against the expected interval: `late`, `early` or `on_time`.
 ///
-/// As with the alerts, a tenth of the interval and ten minutes are no matter.
+/// A tenth of the interval is no matter, and as with the alerts ten minutes more for one that is late.
 pub fn punctuality(gap_seconds: f64, interval: Duration) -> &'static str {
     let interval = interval.as_secs_f64();
-    let slack = 0.1 * interval + 600.0;
+    let slack = 0.1 * interval;
     match gap_seconds - interval {
-        late if late > slack => "late",
+        late if late > slack + 600.0 => "late",
         early if early < -slack => "early",
         _ => "on_time",
     }
@@ -85,7 +90,7 @@ pub fn punctuality(gap_seconds: f64, interval: Duration) -> &'static str {
 fn one(run: &Run, title: &str, interval: Option<Duration>, view: &View<'_>) -> String {
     let mut out = format!("{title}: {}", view.style.paint(run.ending.name()));
     if let Some(reason) = run.reason.filter(|_| run.ending != Ending::Running) {
-        out += &format!(" ({reason})");
+        let _ = write!(out, " ({reason})");
     }
     let mut out = view.style.wrapped("", "  ", &out);
     let by = match run.trigger {
@@ -126,7 +131,7 @@ fn one(run: &Run, title: &str, interval: Option<Duration>, view: &View<'_>) -> S
         let mut text = format!("{} {} {}", name(&snapshot.schedule), snapshot.action, what.join(": "));
         if !snapshot.missing.is_empty() {
             let missing: Vec<_> = snapshot.missing.iter().map(|missing| name(missing)).collect();
-            text += &format!(" (without {})", missing.join(", "));
+            let _ = write!(text, " (without {})", missing.join(", "));
         }
         out += &view.labelled("snapshot", text.trim_end());
     }
@@ -152,10 +157,10 @@ fn against(run: &Run, interval: Option<Duration>, view: &View<'_>) -> String {
 fn session(end: &crate::event::SessionEnd, view: &View<'_>) -> String {
     let mut text = format!("ended with {}", name(&end.result));
     if let Some(code) = end.exit_code {
-        text += &format!(", exit code {code}");
+        let _ = write!(text, ", exit code {code}");
     }
     if let Some(signal) = end.signal {
-        text += &format!(", signal {signal}");
+        let _ = write!(text, ", signal {signal}");
     }
     let mut out = view.labelled("service", &text);
     if let Some(stats) = &end.stats {
@@ -252,7 +257,7 @@ fn log(run: &Run, view: &View<'_>) -> String {
     let of = host.map_or_else(String::new, |host| format!(" that name {}", name(host)));
     let mut title = format!("log, {}{of}", units::counted((lines.len()) as u64, "line"));
     if left_out > 0 {
-        title += &format!(", the last {most} of them (--verbose shows all)");
+        let _ = write!(title, ", the last {most} of them (--verbose shows all)");
     }
     let mut out = view.style.wrapped("  ", "    ", &title);
     for line in lines.iter().skip(lines.len().saturating_sub(most)) {
@@ -291,7 +296,7 @@ mod tests {
     #[test]
     fn late_and_early() {
         let day = Duration::from_secs(86400);
-        let words = [86400.0, 95_000.0, 96_000.0, 77_500.0, 60_000.0].map(|gap| punctuality(gap, day));
-        assert_eq!(words, ["on_time", "on_time", "late", "on_time", "early"]);
+        let words = [86400.0, 95_000.0, 96_000.0, 77_500.0, 0.5].map(|gap| punctuality(gap, day));
+        assert_eq!(words, ["on_time", "on_time", "late", "early", "early"]);
     }
 }

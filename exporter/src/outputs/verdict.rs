@@ -103,7 +103,8 @@ fn of_runs(state: &State, now: Timestamp) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut found = |level, reason, text: String| findings.push(Finding { level, place: None, reason, text });
     let log_is_read = state.inputs().any(|(input, health)| input == Input::Stats && health.up);
-    if run.phase == Phase::Never {
+    // Lines of the older system tell of paths alone.
+    if run.phase == Phase::Never && !is_known(state) {
         if log_is_read {
             found(Level::Critical, None, "No run is known.".to_owned());
         } else {
@@ -114,10 +115,20 @@ fn of_runs(state: &State, now: Timestamp) -> Vec<Finding> {
         let text = format!("A run is overdue by {}.", units::duration(seconds));
         found(Level::Critical, None, text);
     }
-    let is_failed = |path: &Path| path.phase() == Phase::Ended(Status::Failed);
-    if run.phase == Phase::Ended(Status::Failed) && !paths(state).any(|(_, _, path)| is_failed(path)) {
+    let has_path = |status| paths(state).any(|(_, _, path)| path.phase() == Phase::Ended(status));
+    let level = match run.phase {
+        Phase::Ended(Status::Failed) if !has_path(Status::Failed) => Some(Level::Critical),
+        Phase::Ended(Status::Warning)
+            if ![Status::Warning, Status::Failed, Status::Skipped].map(has_path).contains(&true) =>
+        {
+            Some(Level::Warning)
+        }
+        _ => None,
+    };
+    if let Some(level) = level {
+        let how = if level == Level::Critical { "failed" } else { "ended with a warning" };
         let cause = run.reason.map_or("", Reason::cause);
-        found(Level::Critical, run.reason, format!("The last run failed. {cause}").trim_end().to_owned());
+        found(level, run.reason, format!("The last run {how}. {cause}").trim_end().to_owned());
     }
     if let Some(reason) = run.refused_reason.filter(|_| run.last_refused > run.last_start.max(run.last_end)) {
         found(Level::Warning, Some(reason), format!("The last start was refused. {}", reason.cause()));
@@ -135,8 +146,9 @@ fn of_path(
     max_age: f64,
 ) -> Option<PathFinding> {
     let Some(last) = &path.last else {
-        let ran = state.run().phase != Phase::Never && !path.is_running();
-        return ran.then(|| (Level::Warning, None, "It was never backed up.".to_owned()));
+        // Of a unit without records nobody knows which paths it has backed up.
+        let is_told_of = is_known(state) && !path.is_running();
+        return is_told_of.then(|| (Level::Warning, None, "It was never backed up.".to_owned()));
     };
     let age = path.last_success.map(|time| seconds_between(time, now));
     let limit = interval.map(|interval| max_age * interval.as_secs_f64());
@@ -156,6 +168,11 @@ fn of_path(
     let text = [cause.to_owned(), too_old.map(aged).unwrap_or_default()];
     let text = text.iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join(" ");
     Some((level, (last.reason != Reason::Ok).then_some(last.reason), text))
+}
+
+/// Whether anything tells of single paths.
+fn is_known(state: &State) -> bool {
+    paths(state).any(|(_, _, path)| path.last.is_some() || path.is_running())
 }
 
 fn headline(state: &State, level: Level, findings: &[Finding]) -> String {

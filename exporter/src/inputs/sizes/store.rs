@@ -58,6 +58,7 @@ impl Store {
     }
 
     /// Leaves the file as it is: it belongs to the exporter.
+    #[must_use]
     pub fn read_only(mut self) -> Self {
         self.read_only = true;
         self
