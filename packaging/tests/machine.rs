@@ -199,7 +199,7 @@ fn stopped(site: &Site) {
     let path =
         site.until_record("path_finished", 0, |record| record["run_id"] == *id && record["host"] == "peer");
     assert_eq!(path["reason"], "interrupted");
-    let scripts = fs::read_to_string(site.path("/var/tmp/after.log")).unwrap();
+    let scripts = fs::read_to_string(site.path("/var/lib/after.log")).unwrap();
     assert!(scripts.contains(&format!("{id} failed")), "{scripts}");
     site.until_metrics(&["backup_run_reason{reason=\"interrupted\"} 1"]);
     site.slow(false);

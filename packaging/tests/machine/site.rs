@@ -116,7 +116,7 @@ impl Site {
         self.write("/etc/backup/scripts/before.sh", "while [ -e /run/hold ]; do sleep 0.1; done\n");
         self.write(
             "/etc/backup/scripts/after.sh",
-            "echo \"$BACKUP_RUN_ID $BACKUP_STATUS\" >>/var/tmp/after.log\n",
+            "echo \"$BACKUP_RUN_ID $BACKUP_STATUS\" >>/var/lib/after.log\n",
         );
     }
 
