@@ -174,7 +174,6 @@ fn mount(directory: BorrowedFd<'_>) -> Result<u64, Errno> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that can not go on fails")]
 mod tests {
     use std::ffi::OsStr;
     use std::fs;
