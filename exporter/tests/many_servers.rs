@@ -59,15 +59,14 @@ fn servers_are_told_apart_and_a_lost_one_is_noticed() {
     homes[0].append(path_finished("server1", "/etc", Reason::Ok));
     homes[1].append(path_finished("server1", "/etc", Reason::PermissionDenied));
     homes[2].append(path_finished("server2", "/var/www", Reason::Ok));
-    let [good, bad, mut lost] =
-        ["127.0.0.2", "127.0.0.3", "127.0.0.4"].map(|address| {
-            let home = match address {
-                "127.0.0.2" => &homes[0],
-                "127.0.0.3" => &homes[1],
-                _ => &homes[2],
-            };
-            on_address(home, address)
-        });
+    let [good, bad, mut lost] = ["127.0.0.2", "127.0.0.3", "127.0.0.4"].map(|address| {
+        let home = match address {
+            "127.0.0.2" => &homes[0],
+            "127.0.0.3" => &homes[1],
+            _ => &homes[2],
+        };
+        on_address(home, address)
+    });
     let victoria = VictoriaMetrics::start(homes[0].path());
     let prometheus = prometheus(&[&good, &bad, &lost], &victoria, homes[0].path());
     let all = BTreeSet::from([good.address.as_str(), &bad.address, &lost.address]);
@@ -80,8 +79,11 @@ fn servers_are_told_apart_and_a_lost_one_is_noticed() {
     };
 
     // The same host and path on three servers are three series, and each has its own state.
-    prometheus.until("backup_path_state{host=\"server1\",path=\"/etc\"} == 1", |series| instances(series) == all);
-    for (state, expected) in [("success", BTreeSet::from([&*good.address, &*lost.address])), ("failed", [&*bad.address].into())] {
+    prometheus
+        .until("backup_path_state{host=\"server1\",path=\"/etc\"} == 1", |series| instances(series) == all);
+    for (state, expected) in
+        [("success", BTreeSet::from([&*good.address, &*lost.address])), ("failed", [&*bad.address].into())]
+    {
         let expression = format!("instance:backup_paths:count{{state=\"{state}\"}} == 1");
         prometheus.until(&expression, |series| instances(series) == expected);
         in_victoria(&expression, &expected);
@@ -131,8 +133,13 @@ fn what_ten_thousand_paths_cost_in_series() {
         row.rsplit('|').nth(1).unwrap().trim().replace(',', "").parse().unwrap()
     };
     // A new metric makes the figure wrong by some of a hundred.
-    for (name, counted) in [("100 paths in 1 host", small as f64), ("10,000 paths in 100 hosts", large as f64)] {
+    for (name, counted) in
+        [("100 paths in 1 host", small as f64), ("10,000 paths in 100 hosts", large as f64)]
+    {
         let told = told(name);
-        assert!((told / counted - 1.0).abs() < 0.02, "docs/many-servers.md says {told} for {name}; it is {counted}");
+        assert!(
+            (told / counted - 1.0).abs() < 0.02,
+            "docs/many-servers.md says {told} for {name}; it is {counted}"
+        );
     }
 }

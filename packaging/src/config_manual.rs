@@ -35,7 +35,10 @@ const BLOCKS: [Block; 5] = [
 /// The page as roff.
 pub fn page() -> String {
     let mut page = Roff::new();
-    page.control("TH", ["backup.yaml", "5", "", concat!("backup-system ", env!("CARGO_PKG_VERSION")), "Backup system"]);
+    page.control(
+        "TH",
+        ["backup.yaml", "5", "", concat!("backup-system ", env!("CARGO_PKG_VERSION")), "Backup system"],
+    );
     page.control("SH", ["NAME"]);
     page.text([roman("backup.yaml - configuration of backup-runner and backup-exporter")]);
     page.control("SH", ["DESCRIPTION"]);

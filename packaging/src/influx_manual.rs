@@ -84,7 +84,6 @@ pub fn page() -> String {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that can not go on fails")]
 mod tests {
     use std::collections::BTreeSet;
 

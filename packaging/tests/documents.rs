@@ -49,9 +49,9 @@ fn every_flag_of_a_command_line_exists() {
         let spans = text.split('`').flat_map(str::lines);
         for line in spans {
             let line = line.split(" #").next().unwrap_or_default().trim();
-            let line = line.strip_prefix("BACKUP_EXPORTER_OPTIONS=").map_or(line.to_owned(), |options| {
-                format!("backup-exporter {}", options.trim_matches('"'))
-            });
+            let line = line
+                .strip_prefix("BACKUP_EXPORTER_OPTIONS=")
+                .map_or(line.to_owned(), |options| format!("backup-exporter {}", options.trim_matches('"')));
             let Some((program, rest)) = line.split_once(' ') else { continue };
             let Some(known) = known.get(program) else { continue };
             for flag in flags(rest) {
@@ -84,7 +84,11 @@ fn every_flag_alone_exists() {
 #[test]
 fn links_lead_somewhere() {
     let anchor = |heading: &str| -> String {
-        let kept = heading.to_lowercase().chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_')).collect::<String>();
+        let kept = heading
+            .to_lowercase()
+            .chars()
+            .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'))
+            .collect::<String>();
         kept.replace(' ', "-")
     };
     for (file, text) in documents() {
@@ -98,7 +102,9 @@ fn links_lead_somewhere() {
             assert!(path.exists(), "{file}: {target}");
             if !heading.is_empty() {
                 let text = fs::read_to_string(&path).unwrap();
-                let found = text.lines().any(|line| line.starts_with('#') && anchor(line.trim_start_matches('#').trim()) == heading);
+                let found = text.lines().any(|line| {
+                    line.starts_with('#') && anchor(line.trim_start_matches('#').trim()) == heading
+                });
                 assert!(found, "{file}: {target}");
             }
         }
@@ -108,12 +114,16 @@ fn links_lead_somewhere() {
 /// Every file that a document names below the package's own directory is installed there.
 #[test]
 fn files_of_the_package_are_there() {
-    let examples = ["systemd/examples", "dashboards", "."].map(|directory| support::sources().join(directory));
+    let examples =
+        ["systemd/examples", "dashboards", "."].map(|directory| support::sources().join(directory));
     for (file, text) in documents() {
         for rest in text.split("/usr/share/doc/backup-system/examples/").skip(1) {
-            let name = rest.split(|c: char| !(c.is_ascii_alphanumeric() || "._-/".contains(c))).next().unwrap();
+            let name =
+                rest.split(|c: char| !(c.is_ascii_alphanumeric() || "._-/".contains(c))).next().unwrap();
             let name = name.trim_end_matches(['.', '/']);
-            let is_there = name == "dashboards" || name.is_empty() || examples.iter().any(|directory| directory.join(name).exists());
+            let is_there = name == "dashboards"
+                || name.is_empty()
+                || examples.iter().any(|directory| directory.join(name).exists());
             assert!(is_there, "{file}: {name}");
         }
     }
@@ -125,18 +135,16 @@ fn the_examples_hold() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("backup.yaml");
     fs::copy(support::sources().join("backup.yaml.example"), &config).unwrap();
-    let checked = run(
-        Command::new(support::program("backup-runner")).args(["--check-config", "--verbose", "--config"]).arg(&config),
-    );
+    let checked = run(Command::new(support::program("backup-runner"))
+        .args(["--check-config", "--verbose", "--config"])
+        .arg(&config));
     assert_eq!(checked.code, 0, "{}{}", checked.stdout, checked.stderr);
     let influx = support::sources().join("influxdb-config.yaml.example");
-    let checked = run(
-        Command::new(support::program("backup-exporter"))
-            .arg("--config.check")
-            .arg("--config.file")
-            .arg(&config)
-            .arg("--influxdb.config")
-            .arg(influx),
-    );
+    let checked = run(Command::new(support::program("backup-exporter"))
+        .arg("--config.check")
+        .arg("--config.file")
+        .arg(&config)
+        .arg("--influxdb.config")
+        .arg(influx));
     assert_eq!(checked.code, 0, "{}{}", checked.stdout, checked.stderr);
 }

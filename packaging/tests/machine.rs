@@ -40,9 +40,13 @@ fn the_life_of_a_server() {
 
 fn installed(site: &Site) {
     site.install();
-    for unit in
-        ["backup.timer", "backup@.timer", "backup-exporter.service", "backup-exporter.socket", "backup-sizes.socket"]
-    {
+    for unit in [
+        "backup.timer",
+        "backup@.timer",
+        "backup-exporter.service",
+        "backup-exporter.socket",
+        "backup-sizes.socket",
+    ] {
         let state = site.machine.run(&["systemctl", "is-enabled", unit]).stdout;
         assert_eq!(state.trim(), "disabled", "{unit}");
     }
@@ -78,7 +82,10 @@ fn exporter_in_service(site: &Site) {
     // CAP_DAC_READ_SEARCH (2) and nothing else.
     assert!(status.contains("CapEff:\t0000000000000004") && status.contains("NoNewPrivs:\t1"), "{status}");
     // The start without a configuration is in the journal.
-    site.until_metrics(&["backup_run_state{state=\"warning\"} 1", "backup_run_reason{reason=\"not_started\"} 1"]);
+    site.until_metrics(&[
+        "backup_run_state{state=\"warning\"} 1",
+        "backup_run_reason{reason=\"not_started\"} 1",
+    ]);
     site.step("the exporter is ready, as its own user");
 }
 
@@ -108,8 +115,9 @@ fn timer_starts_a_run(site: &Site) {
     let entries = site.machine.must(&["journalctl", "--no-pager", "-o", "json", &field]);
     let entries: Vec<serde_json::Value> =
         entries.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let finished =
-        entries.iter().find(|entry| entry["BACKUP_RECORD"] == "path_finished" && entry["BACKUP_HOST"] == "peer");
+    let finished = entries
+        .iter()
+        .find(|entry| entry["BACKUP_RECORD"] == "path_finished" && entry["BACKUP_HOST"] == "peer");
     let finished = finished.unwrap_or_else(|| panic!("{entries:#?}"));
     for (name, value) in [
         ("BACKUP_PATH", "/home/peer/data"),
@@ -151,11 +159,17 @@ fn hardened_exporter_sees_all(site: &Site) {
     site.write("/etc/default/backup-sizes", "BACKUP_SIZES_VOLUME=/share\n");
     site.machine.must(&["systemctl", "stop", "backup-sizes.service"]);
     site.run();
-    site.until_metrics(&["backup_path_stored_method{host=\"peer\",path=\"/home/peer/data\",method=\"walk\"} 1"]);
-    site.machine.until(&["journalctl", "--no-pager", "-u", "backup-exporter"], "start it with --volume /share/backup");
+    site.until_metrics(&[
+        "backup_path_stored_method{host=\"peer\",path=\"/home/peer/data\",method=\"walk\"} 1",
+    ]);
+    site.machine.until(
+        &["journalctl", "--no-pager", "-u", "backup-exporter"],
+        "start it with --volume /share/backup",
+    );
     site.write("/etc/default/backup-sizes", "BACKUP_SIZES_VOLUME=/srv\n");
     site.machine.must(&["systemctl", "restart", "backup-sizes.service"]);
-    site.machine.until(&["journalctl", "--no-pager", "-u", "backup-sizes"], "cannot scan /srv: it is not on btrfs");
+    site.machine
+        .until(&["journalctl", "--no-pager", "-u", "backup-sizes"], "cannot scan /srv: it is not on btrfs");
     site.write("/etc/default/backup-sizes", "# Changed by a person.\nBACKUP_SIZES_VOLUME=/share/backup\n");
     site.machine.must(&["systemctl", "restart", "backup-sizes.service"]);
     site.step("stats, journal, timer, snapshots and sizes are all read by the hardened exporter");
@@ -182,9 +196,10 @@ fn stopped(site: &Site) {
     site.machine.must(&["systemctl", "stop", "backup.service"]);
     let end = site.until_record("run_finished", 0, |record| record["run_id"] == *id);
     assert_eq!((&end["status"], &end["reason"]), (&"failed".into(), &"interrupted".into()));
-    let path = site.until_record("path_finished", 0, |record| record["run_id"] == *id && record["host"] == "peer");
+    let path =
+        site.until_record("path_finished", 0, |record| record["run_id"] == *id && record["host"] == "peer");
     assert_eq!(path["reason"], "interrupted");
-    let scripts = fs::read_to_string(site.path("/var/tmp/after.log")).unwrap();
+    let scripts = fs::read_to_string(site.path("/var/lib/after.log")).unwrap();
     assert!(scripts.contains(&format!("{id} failed")), "{scripts}");
     site.until_metrics(&["backup_run_reason{reason=\"interrupted\"} 1"]);
     site.slow(false);
@@ -215,7 +230,9 @@ fn out_of_memory(site: &Site) {
     let control = fs::read_to_string(group.0.join("memory.oom_control")).unwrap();
     assert!(control.contains("oom_kill 1"), "{control}");
     assert_eq!(site.property("backup.service", "Result"), "signal");
-    site.step("the kernel has killed a run for want of memory: signal 9 for systemd, `killed` in the metrics");
+    site.step(
+        "the kernel has killed a run for want of memory: signal 9 for systemd, `killed` in the metrics",
+    );
 }
 
 /// A control group that goes with the test.
@@ -247,7 +264,8 @@ fn reset(site: &mut Site) {
 }
 
 fn reloaded(site: &Site) {
-    let text = CONFIG.replace("hosts:\n", "hosts:\n  new:\n    paths: [{path: /usr/share/doc/rsync, dest_subdir: doc}]\n");
+    let text = CONFIG
+        .replace("hosts:\n", "hosts:\n  new:\n    paths: [{path: /usr/share/doc/rsync, dest_subdir: doc}]\n");
     site.write("/etc/backup/backup.yaml", &text);
     let pid = site.property("backup-exporter.service", "MainPID");
     site.machine.must(&["systemctl", "reload", "backup-exporter.service"]);
@@ -258,12 +276,17 @@ fn reloaded(site: &Site) {
 
 /// An exporter that hangs is ended by the watchdog and started again.
 fn watched(site: &Site) {
-    site.write("/etc/systemd/system/backup-exporter.service.d/watchdog.conf", "[Service]\nWatchdogSec=3\nRestartSec=0\n");
+    site.write(
+        "/etc/systemd/system/backup-exporter.service.d/watchdog.conf",
+        "[Service]\nWatchdogSec=3\nRestartSec=0\n",
+    );
     site.machine.must(&["systemctl", "daemon-reload"]);
     site.machine.must(&["systemctl", "restart", "backup-exporter.service"]);
     let pid = site.property("backup-exporter.service", "MainPID");
     site.machine.must(&["kill", "-STOP", &pid]);
-    wait::until("the watchdog", || (site.property("backup-exporter.service", "NRestarts") == "1").then_some(()));
+    wait::until("the watchdog", || {
+        (site.property("backup-exporter.service", "NRestarts") == "1").then_some(())
+    });
     site.machine.until(&["journalctl", "--no-pager", "-u", "backup-exporter"], "Watchdog timeout");
     fs::remove_file(site.path("/etc/systemd/system/backup-exporter.service.d/watchdog.conf")).unwrap();
     site.machine.must(&["systemctl", "daemon-reload"]);
@@ -289,7 +312,10 @@ fn upgraded(site: &Site) {
     site.hold(false);
     let end = site.until_record("run_finished", 0, |record| record["run_id"] == *id);
     assert_eq!(end["status"], "success");
-    site.until_metrics(&["backup_run_state{state=\"success\"} 1", "backup_exporter_input_up{input=\"stats\"} 1"]);
+    site.until_metrics(&[
+        "backup_run_state{state=\"success\"} 1",
+        "backup_exporter_input_up{input=\"stats\"} 1",
+    ]);
     assert!((site.value("backup_runs_total") - runs - 1.0).abs() < 0.5, "{runs}, then {}", site.metrics());
     site.step("an upgrade during a run: the run went on, and no run is missing or counted twice");
 }
@@ -315,6 +341,9 @@ fn purged(site: &Site) {
     assert_eq!(site.machine.must(&["cat", "/share/backup/peer/data/letter"]), "letter\n");
     assert!(site.machine.must(&["ls", "/share/.snapshots"]).contains("each_"));
     assert_eq!(fs::read(site.path("/var/log/backup-stats.log")).unwrap(), history);
-    assert_eq!(site.machine.run(&["systemctl", "--failed", "--no-legend", "list-units", "backup*"]).stdout, "");
+    assert_eq!(
+        site.machine.run(&["systemctl", "--failed", "--no-legend", "list-units", "backup*"]).stdout,
+        ""
+    );
     site.step("purged: configuration, backups, snapshots and history are left");
 }

@@ -34,18 +34,31 @@ fn the_package_and_make_install_have_the_same_files() {
             .env("CARGO_TARGET_DIR", support::target()),
     );
     let of_debian = |file: &&String| {
-        !file.contains("/lintian/") && !file.contains("changelog.Debian") && !file.contains("doc/backup-system/copyright")
+        !file.contains("/lintian/")
+            && !file.contains("changelog.Debian")
+            && !file.contains("doc/backup-system/copyright")
     };
     let in_package = files(&unpacked);
     let in_package: BTreeSet<&String> = in_package.iter().filter(of_debian).collect();
     assert_eq!(in_package, files(&installed).iter().collect());
     assert!(in_package.len() > 40, "{in_package:#?}");
 
-    for page in
-        ["man8/backup-runner.8", "man8/backup-exporter.8", "man8/backup-sizes.8", "man1/backup-metrics.1", "man5/backup.yaml.5", "man5/influxdb-config.yaml.5"]
-    {
+    for page in [
+        "man8/backup-runner.8",
+        "man8/backup-exporter.8",
+        "man8/backup-sizes.8",
+        "man1/backup-metrics.1",
+        "man5/backup.yaml.5",
+        "man5/influxdb-config.yaml.5",
+    ] {
         let page = unpacked.join("usr/share/man").join(format!("{page}.gz"));
-        let shown = must(Command::new("man").args(["--warnings", "--local-file"]).arg(&page).env("MANPAGER", "cat").env("LC_ALL", "C.UTF-8"));
+        let shown = must(
+            Command::new("man")
+                .args(["--warnings", "--local-file"])
+                .arg(&page)
+                .env("MANPAGER", "cat")
+                .env("LC_ALL", "C.UTF-8"),
+        );
         assert!(shown.stdout.contains("NAME") && shown.stdout.len() > 500, "{}", shown.stdout);
         assert_eq!(shown.stderr, "", "{}", page.display());
     }
@@ -63,7 +76,9 @@ fn the_package_and_make_install_have_the_same_files() {
     );
     assert_eq!(std::fs::read_to_string(changed).unwrap(), "changed");
 
-    let lint = run(Command::new("lintian").args(["--allow-root", "--fail-on", "error,warning", "--show-overrides"]).arg(&package));
+    let lint = run(Command::new("lintian")
+        .args(["--allow-root", "--fail-on", "error", "--fail-on", "warning", "--show-overrides"])
+        .arg(&package));
     println!("{}", lint.stdout);
     assert_eq!(lint.code, 0, "{}{}", lint.stdout, lint.stderr);
 }

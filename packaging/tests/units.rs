@@ -12,7 +12,8 @@ use clap::CommandFactory;
 
 fn units() -> Vec<PathBuf> {
     let directory = fs::read_dir(support::sources().join("systemd")).unwrap();
-    let mut units: Vec<PathBuf> = directory.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()).collect();
+    let mut units: Vec<PathBuf> =
+        directory.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()).collect();
     units.sort();
     assert_eq!(units.len(), 8, "{units:?}");
     units
@@ -57,11 +58,9 @@ fn their_exposure_stays_low() {
         let folder = tempfile::tempdir().unwrap();
         let copy = folder.path().join(unit.replace("@.", "@second."));
         fs::copy(support::sources().join("systemd").join(unit), &copy).unwrap();
-        let judged = run(
-            Command::new("systemd-analyze")
-                .args(["security", "--no-pager", "--offline=true", &format!("--threshold={threshold}")])
-                .arg(&copy),
-        );
+        let judged = run(Command::new("systemd-analyze")
+            .args(["security", "--no-pager", "--offline=true", &format!("--threshold={threshold}")])
+            .arg(&copy));
         let last = judged.stdout.lines().last().unwrap_or_default().to_owned();
         println!("{last}");
         assert_eq!(judged.code, 0, "{unit}: {last} {}", judged.stderr);
@@ -73,9 +72,16 @@ fn their_exposure_stays_low() {
 fn the_template_says_the_same() {
     let read = |name: &str| fs::read_to_string(support::sources().join("systemd").join(name)).unwrap();
     let single = read("backup.service").replace("/etc/backup/backup.yaml", "/etc/backup/%i.yaml");
-    let single = single.replace("Description=Backup of all hosts\n", "Description=Backup of all hosts of /etc/backup/%i.yaml\n");
-    assert_eq!(single.replace("/etc/default/backup-runner\n", "/etc/default/backup-runner-%i\n"), read("backup@.service"));
-    let times = |name: &str| read(name).split_once("[Timer]").unwrap().1.replace("backup@NAME.timer", "backup.timer");
+    let single = single.replace(
+        "Description=Backup of all hosts\n",
+        "Description=Backup of all hosts of /etc/backup/%i.yaml\n",
+    );
+    assert_eq!(
+        single.replace("/etc/default/backup-runner\n", "/etc/default/backup-runner-%i\n"),
+        read("backup@.service")
+    );
+    let times =
+        |name: &str| read(name).split_once("[Timer]").unwrap().1.replace("backup@NAME.timer", "backup.timer");
     assert_eq!(times("backup.timer"), times("backup@.timer"));
 }
 
@@ -97,5 +103,8 @@ fn they_agree_with_the_flags() {
     let state = default(&exporter, "state.directory");
     let name = Path::new(&state).strip_prefix("/var/lib").unwrap().display().to_string();
     assert!(read("backup-exporter.service").contains(&format!("\nStateDirectory={name}\n")));
-    assert_eq!((&*default(&exporter, "unit"), &*default(&exporter, "timer")), ("backup.service", "backup.timer"));
+    assert_eq!(
+        (&*default(&exporter, "unit"), &*default(&exporter, "timer")),
+        ("backup.service", "backup.timer")
+    );
 }

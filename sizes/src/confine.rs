@@ -106,6 +106,10 @@ fn filter() -> Result<BpfProgram, Box<dyn std::error::Error + Send + Sync>> {
     let writing = libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC;
     let writing = u64::from(writing.unsigned_abs());
     rules.insert(libc::SYS_openat, vec![rule(2, SeccompCmpOp::MaskedEq(writing), 0)?]);
+    // Threads, and no process. glibc falls back to it where clone3 is kept back, as systemd's
+    // RestrictNamespaces= does, because a filter can not see the flags of clone3.
+    let thread = u64::from(libc::CLONE_THREAD.unsigned_abs());
+    rules.insert(libc::SYS_clone, vec![rule(0, SeccompCmpOp::MaskedEq(thread), thread)?]);
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
     let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     Ok(SeccompFilter::new(rules, refused, SeccompAction::Allow, arch)?.try_into()?)

@@ -109,7 +109,16 @@ impl Machine {
     pub fn run(&self, command: &[&str]) -> Output {
         process::run(
             Command::new("nsenter")
-                .args(["--target", &self.leader.to_string(), "--mount", "--uts", "--ipc", "--net", "--pid", "--"])
+                .args([
+                    "--target",
+                    &self.leader.to_string(),
+                    "--mount",
+                    "--uts",
+                    "--ipc",
+                    "--net",
+                    "--pid",
+                    "--",
+                ])
                 .args(command)
                 .env_clear()
                 .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")

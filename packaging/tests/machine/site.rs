@@ -114,13 +114,19 @@ impl Site {
         self.write("/etc/backup/backup.yaml", CONFIG);
         // A run goes no further while there is this file.
         self.write("/etc/backup/scripts/before.sh", "while [ -e /run/hold ]; do sleep 0.1; done\n");
-        self.write("/etc/backup/scripts/after.sh", "echo \"$BACKUP_RUN_ID $BACKUP_STATUS\" >>/var/tmp/after.log\n");
+        self.write(
+            "/etc/backup/scripts/after.sh",
+            "echo \"$BACKUP_RUN_ID $BACKUP_STATUS\" >>/var/lib/after.log\n",
+        );
     }
 
     /// Makes the transfer from the peer take most of a minute, or no time.
     pub fn slow(&self, slow: bool) {
-        let line =
-            if slow { "head -c 50M /dev/urandom >/home/peer/data/large" } else { "rm -f /home/peer/data/large" };
+        let line = if slow {
+            "head -c 50M /dev/urandom >/home/peer/data/large"
+        } else {
+            "rm -f /home/peer/data/large"
+        };
         self.machine.must(&["sh", "-c", line]);
     }
 

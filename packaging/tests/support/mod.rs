@@ -54,6 +54,10 @@ pub fn as_version(package: &Path, version: &str) -> PathBuf {
     });
     std::fs::write(tree.join("DEBIAN/control"), lines.collect::<String>()).unwrap();
     let made = package.with_file_name(format!("{version}.deb"));
-    must(Command::new("dpkg-deb").args(["--root-owner-group", "-Zgzip", "-z1", "--build"]).args([&tree, &made]));
+    must(
+        Command::new("dpkg-deb")
+            .args(["--root-owner-group", "-Zgzip", "-z1", "--build"])
+            .args([&tree, &made]),
+    );
     made
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxFlags, openat, openat2, statx};
 use rustix::io::Errno;
 
 /// A directory that was listed and has some below it.
@@ -130,6 +130,87 @@ fn open_quietly(above: BorrowedFd<'_>, name: &CStr, resolve: ResolveFlags) -> Re
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     match openat2(above, name, flags | OFlags::NOATIME, Mode::empty(), resolve) {
         Err(Errno::PERM) => openat2(above, name, flags, Mode::empty(), resolve),
+        Err(Errno::NOSYS) => open_by_names(above, name, flags, resolve),
         opened => opened,
+    }
+}
+
+/// The same where openat2(2) is kept back: a filter of system calls can not see what it is asked to do, so
+/// that systemd's `RestrictSUIDSGID=` and some containers refuse it whole. One name after the other, none of
+/// them a link or `..`.
+fn open_by_names(
+    above: BorrowedFd<'_>,
+    name: &CStr,
+    flags: OFlags,
+    resolve: ResolveFlags,
+) -> Result<OwnedFd, Errno> {
+    let open = |from: BorrowedFd<'_>, name: &[u8]| match openat(
+        from,
+        name,
+        flags | OFlags::NOATIME,
+        Mode::empty(),
+    ) {
+        Err(Errno::PERM) => openat(from, name, flags, Mode::empty()),
+        opened => opened,
+    };
+    let mut here = None;
+    for part in name.to_bytes().split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".") {
+        if part == b".." {
+            return Err(Errno::XDEV);
+        }
+        let opened = open(here.as_ref().map_or(above, OwnedFd::as_fd), part)?;
+        here = Some(opened);
+    }
+    let opened = here.map_or_else(|| open(above, b"."), Ok)?;
+    if resolve.contains(ResolveFlags::NO_XDEV) && mount(above)? != mount(opened.as_fd())? {
+        return Err(Errno::XDEV);
+    }
+    Ok(opened)
+}
+
+/// The mount that an open directory is on, statx(2) since Linux 5.8.
+fn mount(directory: BorrowedFd<'_>) -> Result<u64, Errno> {
+    Ok(statx(directory, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?.stx_mnt_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::fs;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::{MetadataExt, symlink};
+
+    use super::*;
+
+    /// Both ways of opening find the same directories and refuse the same names.
+    #[test]
+    fn by_names_as_by_openat2() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("a/b")).unwrap();
+        fs::write(folder.path().join("a/file"), "").unwrap();
+        symlink("b", folder.path().join("a/link")).unwrap();
+        let base = File::open(folder.path()).unwrap();
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let inode =
+            |opened: Result<OwnedFd, Errno>| opened.map(|found| File::from(found).metadata().unwrap().ino());
+        for name in [c"a", c"a/b", c".", c"./a//b/"] {
+            let found = inode(open_by_names(base.as_fd(), name, flags, resolve)).unwrap();
+            let path = folder.path().join(OsStr::from_bytes(name.to_bytes()));
+            assert_eq!(found, fs::metadata(path).unwrap().ino(), "{name:?}");
+            assert_eq!(
+                found,
+                inode(openat2(&base, name, flags, Mode::empty(), resolve)).unwrap(),
+                "{name:?}"
+            );
+        }
+        for name in [c"a/file", c"a/link", c"a/link/x", c"..", c"a/../..", c"none"] {
+            assert!(open_by_names(base.as_fd(), name, flags, resolve).is_err(), "{name:?}");
+            assert!(openat2(&base, name, flags, Mode::empty(), resolve).is_err(), "{name:?}");
+        }
+        // A mount point is another file system's.
+        let root = File::open("/").unwrap();
+        assert_eq!(open_by_names(root.as_fd(), c"proc", flags, resolve).unwrap_err(), Errno::XDEV);
+        assert!(open_by_names(root.as_fd(), c"proc", flags, ResolveFlags::BENEATH).is_ok());
     }
 }
