@@ -179,7 +179,7 @@ fn in_words(group: &Group<'_>) -> String {
             };
             words.push(match (count == all, all) {
                 (true, 1) => format!("1 path, {what}"),
-                (true, _) => format!("all {} paths {what}", units::grouped(all as u64)),
+                (true, _) => format!("{} paths, all {what}", units::grouped(all as u64)),
                 (false, _) => {
                     format!("{} of {} {what}", units::grouped(count as u64), units::grouped(all as u64))
                 }
