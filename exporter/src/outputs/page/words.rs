@@ -27,15 +27,19 @@ pub fn relative(time: Timestamp, now: Timestamp) -> String {
     if seconds.abs() < 1.0 {
         "just now".to_owned()
     } else if seconds < 0.0 {
-        format!("in {}", units::duration(coarse(-seconds)))
+        format!("in {}", coarse(-seconds))
     } else {
-        format!("{} ago", units::duration(coarse(seconds)))
+        format!("{} ago", coarse(seconds))
     }
 }
 
 /// Without the seconds, from a minute on: nobody asks for them, and they would change with each look.
-fn coarse(seconds: f64) -> f64 {
-    if seconds < 60.0 { seconds.max(1.0) } else { (seconds / 60.0).floor() * 60.0 }
+pub fn coarse(seconds: f64) -> String {
+    if seconds < 60.0 {
+        format!("{} s", seconds.floor())
+    } else {
+        units::duration((seconds / 60.0).floor() * 60.0)
+    }
 }
 
 /// A whole number of minutes, hours or days that holds this time: `5 min`, `2 h`, `3 d`.
@@ -98,7 +102,7 @@ mod tests {
     fn relative_times() {
         let now = Timestamp::from_second(1_000_000).unwrap();
         for (second, words) in
-            [(1_000_000, "just now"), (999_995, "5.0 s ago"), (1_000_090, "in 1 min"), (0, "11 d 13 h ago")]
+            [(1_000_000, "just now"), (999_995, "5 s ago"), (1_000_090, "in 1 min"), (0, "11 d 13 h ago")]
         {
             assert_eq!(relative(Timestamp::from_second(second).unwrap(), now), words);
         }
