@@ -235,7 +235,7 @@ fn row(standing: Standing, name: &str, path: &Path, view: &View) -> Markup {
             }))
             (cell(runs, chart::runs(path.history.points())))
         }
-        @if standing != Standing::Good || Notice::ALL.iter().any(|&notice| path.history.has(notice)) {
+        @if !matches!(standing, Standing::Good | Standing::Never) || Notice::ALL.iter().any(|&notice| path.history.has(notice)) {
             tr.why role="row" {
                 td role="cell" {}
                 td role="cell" colspan="6" { (why(standing, path, view)) }
