@@ -6,7 +6,7 @@ use std::fs;
 
 use backup_common::record::{Body, Record};
 use backup_exporter::event::{Event, Input, Listing};
-use backup_exporter::state::{REMEMBERED, State};
+use backup_exporter::state::{KEPT_MESSAGES, Path, REMEMBERED, State};
 
 const HOSTS: usize = 100;
 const PATHS: usize = 100;
@@ -42,6 +42,7 @@ fn ten_thousand_paths_with_full_histories() {
             for path_number in 0..PATHS {
                 let mut finished = finished.clone();
                 (finished.host, finished.path) = (host(host_number), path(path_number));
+                finished.messages = vec!["x".repeat(500); 10];
                 let body = Body::PathFinished(finished);
                 state.apply(Event::Recorded(Input::Stats, Record { body, ..example.clone() }));
             }
@@ -50,6 +51,8 @@ fn ten_thousand_paths_with_full_histories() {
     let taken = resident_bytes() - before;
     let (_, last) = state.hosts().last().unwrap();
     assert!(last.paths().all(|(_, path)| path.history.points().len() == REMEMBERED));
+    let messages = |path: &Path| path.last.as_ref().map(|outcome| outcome.messages.iter().count());
+    assert!(last.paths().all(|(_, path)| messages(path) == Some(KEPT_MESSAGES)));
     println!("{HOSTS} x {PATHS} paths take {} KiB", taken / 1024);
     assert!(taken < LIMIT, "{} MiB", taken >> 20);
 }

@@ -4,6 +4,8 @@
 //! `SCREENSHOTS=DIRECTORY` keeps pictures of every scene, wide and narrow, light and dark.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on fails")]
 
+#[path = "support/journal.rs"]
+mod journal;
 mod pages;
 mod support;
 
@@ -15,6 +17,7 @@ use backup_testkit::chromium::Chromium;
 use backup_testkit::{http, wait};
 use base64::Engine as _;
 use jiff::{SignedDuration, Timestamp};
+use journal::Journal;
 use pages::Scene;
 use support::{Exporter, Home, RECORDS};
 
@@ -35,9 +38,11 @@ fn exporter(home: &Home, scene: Scene) -> Exporter {
     fs::write(home.path().join("state/sizes.jsonl"), scene.sizes_file(now)).unwrap();
     let timer = home.path().join("backup.timer");
     fs::write(&timer, "[Timer]\nOnCalendar=*-*-* 00/2:00:00\n").unwrap();
-    let journal = home.journal();
-    fs::create_dir_all(journal).unwrap();
-    let exporter = home.start_with(home.command().args(["--size.interval", "0"]).arg("--timer").arg(timer));
+    // It can be read, and tells nothing of the unit.
+    Journal::ago(10).line("1", "other", "text").write(&home.journal().join("system.journal"));
+    let exporter = home.start_with(
+        home.command().args(["--size.interval", "0", "--unit", "other.service"]).arg("--timer").arg(timer),
+    );
     exporter.until(RECORDS, records.len() as f64);
     exporter
 }
@@ -91,7 +96,7 @@ fn each_scene_is_seen_as_it_is() {
         for (width, dark) in [(1280, false), (1280, true), (360, false), (360, true)] {
             browser.look(width, dark);
             browser.open(&address);
-            let words = seen(&mut browser, ".verdict");
+            let words = seen(&mut browser, ".verdict h2");
             // A minute may pass on the way.
             let ends = |text: &str| text.trim_end_matches(|c: char| c != 't').to_owned();
             assert!(ends(&words).ends_with(&ends(verdict)), "{words}");
@@ -120,7 +125,7 @@ fn each_scene_is_seen_as_it_is() {
                 let order =
                     browser.value("[...document.querySelectorAll('h3')].map(h => h.innerText).join()");
                 assert_eq!(order, "web,mail,nas");
-                let first = seen(&mut browser, ".host tbody tr");
+                let first = seen(&mut browser, ".host tbody");
                 assert!(
                     first.contains("Failed") && first.contains("nothing listens on the ssh port"),
                     "{first}"

@@ -31,7 +31,7 @@ fn both_formats_by_accept() {
     assert_eq!(head.header("content-length"), Some(text.body.len().to_string().as_str()));
     assert_eq!(http::ask(&exporter.address, "POST", "/metrics", "").unwrap().status, 405);
     assert_eq!(exporter.get("/nothing").unwrap().status, 404);
-    assert!(exporter.get("/").unwrap().body.contains("href=\"/metrics\""));
+    assert!(exporter.get("/").unwrap().body.contains("href=\"./metrics\""));
 }
 
 /// curl asks for a compressed body and shows what is in it.

@@ -70,7 +70,7 @@ impl Chromium {
         let page = browser.call("Target.createTarget", json!({"url": "about:blank"}));
         let attached =
             browser.call("Target.attachToTarget", json!({"targetId": page["targetId"], "flatten": true}));
-        browser.session = attached["sessionId"].as_str().unwrap().to_owned();
+        attached["sessionId"].as_str().unwrap().clone_into(&mut browser.session);
         for domain in ["Page", "Log", "Runtime", "Network"] {
             browser.call(&format!("{domain}.enable"), json!({}));
         }
@@ -78,6 +78,7 @@ impl Chromium {
     }
 
     /// Sends a command and waits for its answer.
+    #[expect(clippy::needless_pass_by_value, reason = "each caller makes it for this call")]
     pub fn call(&mut self, method: &str, params: Value) -> Value {
         self.next += 1;
         let id = self.next;

@@ -103,6 +103,11 @@ fn headline(verdict: &Verdict) -> Markup {
                 span.mark aria-hidden="true" { (verdict.tone.mark()) }
                 span { (verdict.headline) }
             }
+            @match verdict.concerns.len() {
+                0 => {},
+                1 => p { "One more thing needs attention, see below." },
+                more => p { (more) " more things need attention, see below." },
+            }
         }
     }
 }

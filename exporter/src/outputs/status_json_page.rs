@@ -2,12 +2,13 @@
 //!
 //! Times are RFC 3339 in UTC, sizes bytes, durations seconds; what is not known is `null`.
 
+use backup_common::reason::Reason;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::page::standing::{Standing, allowed_seconds, backed_up};
 use super::page::verdict::{Verdict, overdue_seconds};
-use crate::state::{Notice, Path, State};
+use crate::state::{Messages, Notice, Path, State};
 
 /// All that the page shows, but for the outcomes before the last.
 pub fn status(state: &State, now: Timestamp) -> Value {
@@ -104,7 +105,7 @@ fn run(state: &State) -> Value {
     let run = state.run();
     json!({
         "state": run.phase.name(),
-        "reason": run.reason.map(|reason| reason.name()),
+        "reason": run.reason.map(Reason::name),
         "last_start": time(run.last_start),
         "last_end": time(run.last_end),
         "last_success": time(run.last_success),
@@ -113,7 +114,7 @@ fn run(state: &State) -> Value {
         "failed": run.failed,
         "refused": run.refused,
         "last_refused": time(run.last_refused),
-        "refused_reason": run.refused_reason.map(|reason| reason.name()),
+        "refused_reason": run.refused_reason.map(Reason::name),
         "notices": notices(&run.history),
     })
 }
@@ -140,7 +141,7 @@ fn snapshots(state: &State) -> Vec<Value> {
                 "newest": time(schedule.count.and_then(|count| count.newest)),
                 "oldest": time(schedule.count.and_then(|count| count.oldest)),
                 "failures": schedule.failures,
-                "messages": schedule.trouble.iter().flat_map(|trouble| trouble.iter()).collect::<Vec<_>>(),
+                "messages": schedule.trouble.iter().flat_map(Messages::iter).collect::<Vec<_>>(),
             })
         })
         .collect()

@@ -34,7 +34,7 @@ pub fn runs(points: &[Point]) -> Markup {
         let _ = match point.status {
             Status::Success => write!(shape, "M{x} {HEIGHT}v-{height}h3v{height}z"),
             Status::Warning => write!(shape, "M{x} {}v-{}h2v{}z", HEIGHT - 1, height - 1, height - 1),
-            Status::Failed => write!(shape, "M{x} {}l3 6m0-6l-3 6", HEIGHT - 8),
+            Status::Failed => write!(shape, "M{x} {}l4 10m0-10l-4 10", HEIGHT - 10),
             Status::Skipped => write!(shape, "M{x} {}h3", HEIGHT - 1),
         };
     }

@@ -179,7 +179,7 @@ fn in_words(group: &Group<'_>) -> String {
             };
             words.push(match (count == all, all) {
                 (true, 1) => format!("1 path, {what}"),
-                (true, _) => format!("all {} paths {what}", units::grouped(all as u64)),
+                (true, _) => format!("{} paths, all {what}", units::grouped(all as u64)),
                 (false, _) => {
                     format!("{} of {} {what}", units::grouped(count as u64), units::grouped(all as u64))
                 }
@@ -219,7 +219,6 @@ fn row(standing: Standing, name: &str, path: &Path, view: &View) -> Markup {
             }
             th scope="row" role="rowheader" class=(wide.1) {
                 bdi.path { (words::name(name)) }
-                (why(standing, path, view))
             }
             (cell(good, html! {
                 @match backed_up(path) {
@@ -235,6 +234,12 @@ fn row(standing: Standing, name: &str, path: &Path, view: &View) -> Markup {
                 (chart::sizes(&path.stored.series))
             }))
             (cell(runs, chart::runs(path.history.points())))
+        }
+        @if !matches!(standing, Standing::Good | Standing::Never) || Notice::ALL.iter().any(|&notice| path.history.has(notice)) {
+            tr.why role="row" {
+                td role="cell" {}
+                td role="cell" colspan="6" { (why(standing, path, view)) }
+            }
         }
     }
 }
@@ -264,6 +269,10 @@ fn figure(text: Option<String>) -> Markup {
 fn why(standing: Standing, path: &Path, view: &View) -> Markup {
     let last = path.last.as_ref().filter(|_| standing != Standing::Good);
     let ended = path.history.points().last().map(crate::state::Point::time);
+    let code = last
+        .and_then(|outcome| outcome.exit_code)
+        .filter(|code| *code != 0)
+        .filter(|_| last.is_some_and(|outcome| !outcome.reason.cause().contains("exit code")));
     let told = |messages: usize| {
         let counts = path.last.as_ref().and_then(|outcome| outcome.errors.as_ref());
         counts.map_or(0, |counts| counts.values().sum::<u64>()).saturating_sub(messages as u64)
@@ -275,7 +284,7 @@ fn why(standing: Standing, path: &Path, view: &View) -> Markup {
         } @else if let Some(outcome) = last {
             p {
                 (outcome.reason.cause())
-                @if let Some(code) = outcome.exit_code.filter(|code| *code != 0) { " (rsync exit code " (code) ")" }
+                @if let Some(code) = code { " (exit code " (code) ")" }
                 @if let Some(time) = ended { " " span.quiet { (words::relative(time, view.now)) } }
             }
             p.remedy { (outcome.reason.remedy()) }

@@ -45,7 +45,7 @@ pub fn running(state: &State, view: &View) -> Markup {
                                 strong { (words::name(host)) } " " bdi.path { (words::name(name)) } " "
                                 (hosts::running(path))
                                 @if let Some(start) = path.last_attempt {
-                                    " " span.quiet { "since " (units::duration(words::age_seconds(start, view.now))) }
+                                    " " span.quiet { "for " (words::coarse(words::age_seconds(start, view.now))) }
                                 }
                             }
                         }

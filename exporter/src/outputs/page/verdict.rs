@@ -184,14 +184,15 @@ impl Paths {
             }
         };
         if let Some(oldest) = self.oldest {
-            text += &format!(" in the last {}", words::within(words::age_seconds(oldest, now)));
+            text += " in the last ";
+            text += &words::within(words::age_seconds(oldest, now));
         }
         if warning > 0 {
-            text += &format!(", {} with warnings", units::grouped(warning as u64));
+            text = format!("{text}, {} with warnings", units::grouped(warning as u64));
         }
         if skipped > 0 {
             let were = if skipped == 1 { "was" } else { "were" };
-            text += &format!("; {} {were} skipped", units::grouped(skipped as u64));
+            text = format!("{text}; {} {were} skipped", units::grouped(skipped as u64));
         }
         let tone = if warning + skipped > 0 { Tone::Warning } else { Tone::Good };
         (tone, text + ".")

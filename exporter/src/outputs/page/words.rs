@@ -27,9 +27,18 @@ pub fn relative(time: Timestamp, now: Timestamp) -> String {
     if seconds.abs() < 1.0 {
         "just now".to_owned()
     } else if seconds < 0.0 {
-        format!("in {}", units::duration((-seconds).round()))
+        format!("in {}", coarse(-seconds))
     } else {
-        format!("{} ago", units::duration(seconds.max(1.0).floor()))
+        format!("{} ago", coarse(seconds))
+    }
+}
+
+/// Without the seconds, from a minute on: nobody asks for them, and they would change with each look.
+pub fn coarse(seconds: f64) -> String {
+    if seconds < 60.0 {
+        format!("{} s", seconds.floor())
+    } else {
+        units::duration((seconds / 60.0).floor() * 60.0)
     }
 }
 
@@ -92,12 +101,9 @@ mod tests {
     #[test]
     fn relative_times() {
         let now = Timestamp::from_second(1_000_000).unwrap();
-        for (second, words) in [
-            (1_000_000, "just now"),
-            (999_995, "5.0 s ago"),
-            (1_000_090, "in 1 min 30 s"),
-            (0, "11 d 13 h ago"),
-        ] {
+        for (second, words) in
+            [(1_000_000, "just now"), (999_995, "5 s ago"), (1_000_090, "in 1 min"), (0, "11 d 13 h ago")]
+        {
             assert_eq!(relative(Timestamp::from_second(second).unwrap(), now), words);
         }
     }
