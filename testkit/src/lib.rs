@@ -11,7 +11,6 @@
 )]
 
 pub mod btrfs;
-pub mod btrfs_device;
 pub mod http;
 pub mod influxdb;
 pub mod process;
