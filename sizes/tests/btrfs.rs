@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use backup_sizes::btrfs::{Measured, Method, Volume};
-use backup_testkit::btrfs_device::Btrfs;
+use backup_testkit::btrfs::Volume as Btrfs;
 use backup_testkit::process::run;
 use history::History;
 use support::{asked, figures, setting};
@@ -49,9 +49,9 @@ fn agrees(volume: &Path, measured: &Measured, what: &str) {
 
 fn at_rest(seed: u64, steps: u64, options: &str) -> u64 {
     println!("seed {seed}, {steps} steps, mount options {options}");
-    let btrfs = Btrfs::mounted_with(512, options);
-    let mut history = History::new(&btrfs.path(), &HOMES, seed);
-    let mut volume = Volume::new(btrfs.path(), WEEK);
+    let btrfs = Btrfs::temporary_with(512, options);
+    let mut history = History::new(btrfs.path(), &HOMES, seed);
+    let mut volume = Volume::new(btrfs.path().to_owned(), WEEK);
     for step in 0..steps {
         let operations = *history.chance.of(&[1, 3, 10, 40]);
         history.step(operations);
@@ -62,13 +62,13 @@ fn at_rest(seed: u64, steps: u64, options: &str) -> u64 {
             btrfs.unmount();
             btrfs.mount(options);
         }
-        settle(&btrfs.path());
+        settle(btrfs.path());
         let what = format!("seed {seed} step {step}");
         let measured = volume.measure(&wanted(), false).unwrap();
         assert_eq!(measured.method, if step == 0 { Method::Full } else { Method::Incremental });
-        agrees(&btrfs.path(), &measured, &what);
+        agrees(btrfs.path(), &measured, &what);
         if step % 10 == 9 {
-            let full = Volume::new(btrfs.path(), WEEK).measure(&wanted(), true).unwrap();
+            let full = Volume::new(btrfs.path().to_owned(), WEEK).measure(&wanted(), true).unwrap();
             assert_eq!(full.totals, measured.totals, "{what}");
             let compared = volume.measure(&wanted(), true).unwrap();
             assert_eq!((compared.method, compared.differences), (Method::Full, Some(0)), "{what}");
@@ -96,8 +96,8 @@ fn a_reader_beside_writers_agrees_at_rest() {
     let (mut operations, mut scans) = (0, 0);
     for round in 0..rounds {
         println!("seed {}", seed + round);
-        let btrfs = Btrfs::new(1024);
-        let mut volume = Volume::new(btrfs.path(), WEEK);
+        let btrfs = Btrfs::temporary(1024);
+        let mut volume = Volume::new(btrfs.path().to_owned(), WEEK);
         for rest in 0..setting("SIZES_RESTS", 4) {
             let ended = AtomicBool::new(false);
             operations += std::thread::scope(|scope| {
@@ -128,9 +128,9 @@ fn a_reader_beside_writers_agrees_at_rest() {
                 scans += reader.join().unwrap();
                 done
             });
-            settle(&btrfs.path());
+            settle(btrfs.path());
             let measured = volume.measure(&wanted(), false).unwrap();
-            agrees(&btrfs.path(), &measured, &format!("seed {} rest {rest}", seed + round));
+            agrees(btrfs.path(), &measured, &format!("seed {} rest {rest}", seed + round));
             assert_eq!(volume.measure(&wanted(), true).unwrap().differences, Some(0));
         }
     }
@@ -140,10 +140,10 @@ fn a_reader_beside_writers_agrees_at_rest() {
 #[test]
 #[ignore = "needs root: mounts a btrfs and reads its trees"]
 fn a_volume_comes_goes_and_is_another_one() {
-    let first = Btrfs::new(256);
+    let first = Btrfs::temporary(256);
     fs::create_dir(first.path().join("one")).unwrap();
     fs::write(first.path().join("one/file"), vec![1; 100_000]).unwrap();
-    let mut volume = Volume::new(first.path(), WEEK);
+    let mut volume = Volume::new(first.path().to_owned(), WEEK);
     let measure = |volume: &mut Volume| volume.measure(&["one".into()], false);
     assert_eq!(measure(&mut volume).unwrap().totals[0].unwrap().entries(), 2);
     first.unmount();
@@ -151,7 +151,7 @@ fn a_volume_comes_goes_and_is_another_one() {
     assert!(error.to_string().ends_with("it is not on btrfs"), "{error}");
 
     // Another file system in the same place is not taken for the first.
-    let second = Btrfs::new(256);
+    let second = Btrfs::temporary(256);
     fs::create_dir(second.path().join("one")).unwrap();
     assert_eq!(run(Command::new("mount").arg("--bind").arg(second.path()).arg(first.path())).code, 0);
     let measured = measure(&mut volume).unwrap();
@@ -166,7 +166,7 @@ fn a_volume_comes_goes_and_is_another_one() {
     drop(second);
     first.unmount();
     let put = |from: &Path, to: &Path| assert_eq!(run(Command::new("cp").arg(from).arg(to)).code, 0);
-    put(first.device(), &copy);
+    put(first.image(), &copy);
     first.mount("defaults");
     for number in 0..20 {
         fs::write(first.path().join(format!("one/{number}")), "more").unwrap();
@@ -174,7 +174,7 @@ fn a_volume_comes_goes_and_is_another_one() {
     }
     assert_eq!(measure(&mut volume).unwrap().totals[0].unwrap().entries(), 22);
     first.unmount();
-    put(&copy, first.device());
+    put(&copy, first.image());
     first.mount("defaults");
     let measured = measure(&mut volume).unwrap();
     assert_eq!((measured.method, measured.totals[0].unwrap().entries()), (Method::Full, 2));
@@ -183,8 +183,8 @@ fn a_volume_comes_goes_and_is_another_one() {
 #[test]
 #[ignore = "needs root: mounts a btrfs and reads its trees"]
 fn an_interval_brings_a_full_scan() {
-    let btrfs = Btrfs::new(256);
-    let mut volume = Volume::new(btrfs.path(), Duration::ZERO);
+    let btrfs = Btrfs::temporary(256);
+    let mut volume = Volume::new(btrfs.path().to_owned(), Duration::ZERO);
     for _ in 0..2 {
         assert_eq!(volume.measure(&["".into()], false).unwrap().method, Method::Full);
     }
@@ -193,8 +193,8 @@ fn an_interval_brings_a_full_scan() {
 #[test]
 #[ignore = "needs root: mounts a btrfs and reads its trees"]
 fn more_links_than_one_item_holds_are_counted() {
-    let btrfs = Btrfs::new(256);
-    let mut volume = Volume::new(btrfs.path(), WEEK);
+    let btrfs = Btrfs::temporary(256);
+    let mut volume = Volume::new(btrfs.path().to_owned(), WEEK);
     let one = btrfs.path().join("one");
     fs::create_dir(&one).unwrap();
     fs::write(one.join("file"), vec![1; 10_000]).unwrap();
@@ -206,7 +206,7 @@ fn more_links_than_one_item_holds_are_counted() {
         for number in left..300 {
             let _ = fs::remove_file(one.join(format!("{number}{}", "l".repeat(200))));
         }
-        settle(&btrfs.path());
+        settle(btrfs.path());
         for full in [false, true] {
             let totals = volume.measure(&["one".into()], full).unwrap().totals[0].unwrap();
             assert_eq!(figures(&totals), asked(&one), "{left} full {full}");
@@ -217,15 +217,15 @@ fn more_links_than_one_item_holds_are_counted() {
 #[test]
 #[ignore = "needs root: mounts a btrfs and reads its trees"]
 fn a_mass_of_changes_is_read_in_full() {
-    let btrfs = Btrfs::new(512);
-    let mut volume = Volume::new(btrfs.path(), WEEK);
+    let btrfs = Btrfs::temporary(512);
+    let mut volume = Volume::new(btrfs.path().to_owned(), WEEK);
     let many = |name: &str| {
         let directory = btrfs.path().join(name);
         fs::create_dir(&directory).unwrap();
         for number in 0..25_000 {
             fs::File::create(directory.join(number.to_string())).unwrap();
         }
-        settle(&btrfs.path());
+        settle(btrfs.path());
     };
     volume.measure(&["one".into()], false).unwrap();
     many("one");
@@ -233,7 +233,7 @@ fn a_mass_of_changes_is_read_in_full() {
     assert_eq!(figures(&totals), asked(&btrfs.path().join("one")));
     many("two");
     run(Command::new("rm").arg("-r").arg(btrfs.path().join("one")));
-    settle(&btrfs.path());
+    settle(btrfs.path());
     let measured = volume.measure(&["one".into(), "two".into()], false).unwrap();
     assert_eq!(measured.totals[0], None);
     assert_eq!(figures(&measured.totals[1].unwrap()), asked(&btrfs.path().join("two")));
@@ -244,7 +244,7 @@ fn a_mass_of_changes_is_read_in_full() {
 fn depth_and_long_names_are_added_up() {
     use rustix::fs::{Mode, OFlags, mkdirat, openat};
     const LEVELS: u64 = 4096;
-    let btrfs = Btrfs::new(256);
+    let btrfs = Btrfs::temporary(256);
     let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
     let mut here = rustix::fs::open(btrfs.path(), flags, Mode::empty()).unwrap();
     let name = "d".repeat(255);
@@ -253,13 +253,13 @@ fn depth_and_long_names_are_added_up() {
         here = openat(&here, name.as_str(), flags, Mode::empty()).unwrap();
     }
     drop(here);
-    settle(&btrfs.path());
-    let mut volume = Volume::new(btrfs.path(), WEEK);
+    settle(btrfs.path());
+    let mut volume = Volume::new(btrfs.path().to_owned(), WEEK);
     let measured = volume.measure(&["".into(), name.clone().into()], false).unwrap();
-    assert_eq!(figures(&measured.totals[0].unwrap()), asked(&btrfs.path()));
+    assert_eq!(figures(&measured.totals[0].unwrap()), asked(btrfs.path()));
     assert_eq!(measured.totals[1].unwrap().entries(), LEVELS);
     fs::rename(btrfs.path().join(&name), btrfs.path().join("moved")).unwrap();
-    settle(&btrfs.path());
+    settle(btrfs.path());
     let measured = volume.measure(&["moved".into(), name.into()], false).unwrap();
     assert_eq!(measured.totals[0].unwrap().entries(), LEVELS);
     assert_eq!(measured.totals[1], None);

@@ -16,7 +16,7 @@ use backup_sizes::client::{ClientError, ask};
 use backup_sizes::exclusive;
 use backup_sizes::protocol::Method;
 use backup_sizes::{quota, sys};
-use backup_testkit::btrfs_device::Btrfs;
+use backup_testkit::btrfs::Volume;
 use backup_testkit::process::{Running, run};
 use backup_testkit::wait;
 use support::{asked, figures};
@@ -47,8 +47,8 @@ fn start(volume: &Path, arguments: &[&str]) -> Served {
 }
 
 /// A volume with a directory and a file in it.
-fn volume() -> Btrfs {
-    let btrfs = Btrfs::new(256);
+fn volume() -> Volume {
+    let btrfs = Volume::temporary(256);
     fs::create_dir_all(btrfs.path().join("server1/etc")).unwrap();
     fs::write(btrfs.path().join("server1/etc/file"), vec![1; 10_000]).unwrap();
     run(Command::new("sync").arg("-f").arg(btrfs.path()));
@@ -59,7 +59,7 @@ fn volume() -> Btrfs {
 #[ignore = "needs root: mounts a btrfs and reads its trees"]
 fn it_answers_and_can_do_nothing_else() {
     let btrfs = volume();
-    let served = start(&btrfs.path(), &[]);
+    let served = start(btrfs.path(), &[]);
     let directories = || vec![PathBuf::from("server1/etc"), "missing".into(), "server1/etc/file".into()];
     let scanned = ask(&served.socket(), directories(), false, LIMIT).unwrap();
     assert_eq!(scanned.method, Method::Full);
@@ -101,7 +101,7 @@ fn it_answers_and_can_do_nothing_else() {
 #[ignore = "needs root: mounts a btrfs and reads its trees"]
 fn nonsense_is_refused_and_changes_nothing() {
     let btrfs = volume();
-    let served = start(&btrfs.path(), &[]);
+    let served = start(btrfs.path(), &[]);
     let say = |bytes: &[u8]| {
         let mut stream = UnixStream::connect(served.socket()).unwrap();
         let _ = stream.write_all(bytes);
@@ -133,7 +133,7 @@ fn nonsense_is_refused_and_changes_nothing() {
 fn only_the_group_of_the_socket_may_ask() {
     use std::os::unix::process::CommandExt;
     let btrfs = volume();
-    let served = start(&btrfs.path(), &["--socket-group", "65534"]);
+    let served = start(btrfs.path(), &["--socket-group", "65534"]);
     let say = r#"use IO::Socket::UNIX; my $s = IO::Socket::UNIX->new(Peer => $ARGV[0]) or die "refused\n";
         print $s "{\"v\":1,\"full\":false,\"directories\":[\"server1\"]}\n"; $s->flush; print while <$s>;"#;
     let ask_as = |user: u32, group: u32| {
@@ -170,7 +170,7 @@ fn without_the_capability_it_does_not_start() {
 #[test]
 #[ignore = "needs root: mounts a btrfs"]
 fn exclusive_bytes_and_quota_groups_are_read() {
-    let btrfs = Btrfs::new(256);
+    let btrfs = Volume::temporary(256);
     let one = btrfs.path().join("one");
     assert_eq!(run(Command::new("btrfs").args(["subvolume", "create"]).arg(&one)).code, 0);
     fs::write(one.join("file"), vec![1; 1 << 20]).unwrap();

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use backup_sizes::walk::{Options, Walk, WalkError, walk};
-use backup_testkit::btrfs_device::Btrfs;
+use backup_testkit::btrfs::Volume;
 use backup_testkit::process::run;
 use backup_testkit::wait;
 use rustix::fs::{Mode, OFlags, mkdirat, openat};
@@ -64,7 +64,7 @@ fn a_tree_counts_as_du_and_find_say() {
 #[test]
 #[ignore = "needs root: mounts a btrfs"]
 fn btrfs_counts_as_du_says_without_its_snapshots() {
-    let volume = Btrfs::new(256);
+    let volume = Volume::temporary(256);
     let kept = volume.path().join("kept");
     let btrfs = |arguments: &[&str], at: &[&Path]| {
         let output = run(Command::new("btrfs").args(arguments).args(at));
@@ -75,11 +75,11 @@ fn btrfs_counts_as_du_says_without_its_snapshots() {
     btrfs(&["subvolume", "create"], &[&kept.join("nested")]);
     plant(&kept.join("nested"), 3);
     run(Command::new("sync").arg("-f").arg(volume.path()));
-    let before = asked(&volume.path());
-    assert_eq!(figures(&walked(&volume.path(), 4).totals), before);
+    let before = asked(volume.path());
+    assert_eq!(figures(&walked(volume.path(), 4).totals), before);
     btrfs(&["subvolume", "snapshot", "-r"], &[&kept, &volume.path().join("taken")]);
     run(Command::new("sync").arg("-f").arg(volume.path()));
-    let after = walked(&volume.path(), 4);
+    let after = walked(volume.path(), 4);
     assert_eq!(after.totals.entries(), before.entries, "the snapshot is left out");
     assert_eq!(figures(&walked(&kept, 4).totals), asked(&kept));
 }

@@ -4,22 +4,39 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use tempfile::TempDir;
+
 use crate::process::{self, Output};
 use crate::wait;
 
 /// A mounted volume; it is unmounted and its loop device detached when this is dropped, also by a panic.
 ///
-/// Declare it after the temporary directory that it is in, so that it goes first.
+/// Declare it after the temporary directory that it is in, so that it goes first; [`Self::temporary`] brings
+/// one of its own.
 #[derive(Debug)]
 pub struct Volume {
     image: PathBuf,
     path: PathBuf,
+    own: Option<TempDir>,
 }
 
 impl Volume {
     /// Makes `folder/volume.img` of so many MiB (btrfs wants 109 at least) and mounts it at `folder/volume`.
     pub fn make(folder: &Path, mebibytes: u64) -> Self {
         Self::make_with(folder, mebibytes, &[], "nosuid,nodev")
+    }
+
+    /// As [`Self::make`], in a temporary directory of its own.
+    pub fn temporary(mebibytes: u64) -> Self {
+        Self::temporary_with(mebibytes, "defaults")
+    }
+
+    /// As [`Self::temporary`], with mount options.
+    pub fn temporary_with(mebibytes: u64, options: &str) -> Self {
+        let own = tempfile::tempdir().unwrap();
+        let mut volume = Self::make_with(own.path(), mebibytes, &[], options);
+        volume.own = Some(own);
+        volume
     }
 
     /// As [`Self::make`], with further options of mkfs.btrfs and these mount options.
@@ -34,7 +51,7 @@ impl Volume {
     /// Mounts an image that is there already, such as a copy of another volume's.
     pub fn of_image(image: &Path, path: &Path, options: &str) -> Self {
         fs::create_dir_all(path).unwrap();
-        let volume = Self { image: image.to_owned(), path: path.to_owned() };
+        let volume = Self { image: image.to_owned(), path: path.to_owned(), own: None };
         volume.mount(options);
         volume
     }
@@ -97,11 +114,16 @@ impl Volume {
 
 impl Drop for Volume {
     fn drop(&mut self) {
-        // The loop device goes with the last use of the mount (losetup(8), autoclear).
-        for arguments in [&[] as &[&str], &["--lazy"]] {
+        // What is mounted inside or over it goes too. The loop device goes with the last use of the mount
+        // (losetup(8), autoclear).
+        for arguments in [&["--recursive"] as &[&str], &["--recursive", "--lazy"]] {
             if self.is_mounted() {
                 process::run(Command::new("umount").args(arguments).arg(&self.path));
             }
+        }
+        // A directory with somebody's files in it is left rather than emptied.
+        if self.is_mounted() {
+            self.own.take().map(TempDir::keep);
         }
     }
 }
@@ -114,9 +136,18 @@ mod tests {
     #[ignore = "needs root: mounts a loop device"]
     fn nothing_stays() {
         let folder = tempfile::tempdir().unwrap();
+        for make in [|folder: &Path| Volume::make(folder, 128), |_: &Path| Volume::temporary(128)] {
+            nothing_stays_of(|| make(folder.path()));
+        }
+    }
+
+    fn nothing_stays_of(make: impl Fn() -> Volume) {
         let (path, image) = {
-            let volume = Volume::make(folder.path(), 128);
-            assert!(volume.subvolume("a/b").is_dir());
+            let volume = make();
+            let inside = volume.subvolume("a/b");
+            assert!(inside.is_dir());
+            let over = process::run(Command::new("mount").arg("--bind").arg(&inside).arg(volume.path()));
+            assert_eq!(over.code, 0, "{}", over.stderr);
             assert!(volume.is_mounted());
             (volume.path().to_owned(), volume.image().to_owned())
         };

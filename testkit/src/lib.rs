@@ -11,12 +11,11 @@
 )]
 
 pub mod btrfs;
-pub mod btrfs_device;
 pub mod chromium;
 pub mod http;
 pub mod influxdb;
-pub mod noise;
 pub mod machine;
+pub mod noise;
 pub mod process;
 pub mod prometheus;
 pub mod sshd;

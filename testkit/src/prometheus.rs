@@ -29,7 +29,9 @@ impl Prometheus {
     /// Starts one with the items of `scrape_configs`, each second.
     pub fn configured(scrape_configs: &str, directory: &Path) -> Self {
         let config = directory.join("prometheus.yml");
-        let text = format!("global: {{scrape_interval: 1s}}\nscrape_configs:\n{scrape_configs}");
+        let text = format!(
+            "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nscrape_configs:\n{scrape_configs}"
+        );
         fs::write(&config, text).unwrap();
         let address = format!("127.0.0.1:{}", process::free_port());
         let log = File::create(directory.join("prometheus.log")).unwrap();
@@ -45,6 +47,11 @@ impl Prometheus {
             http::get(&address, "/-/ready").filter(|answer| answer.status == 200)
         });
         Self { _process: process, address }
+    }
+
+    /// Host and port.
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     /// The present value of each series that an expression selects.

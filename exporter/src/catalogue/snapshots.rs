@@ -17,8 +17,14 @@ pub const METRICS: &[Metric] = &[
     Metric::gauge(
         "backup_snapshots_limit",
         "Complete snapshots that are kept at most, 0 for all",
-        Snapshots(|schedule| Some(schedule.limit.into())),
+        Snapshots(|schedule| Some(schedule.rule.limit.into())),
     ),
+    Metric::gauge(
+        "backup_snapshot_interval_seconds",
+        "Least time between two snapshots",
+        Snapshots(|schedule| Some(schedule.rule.interval.as_secs_f64().into())),
+    )
+    .unit("seconds"),
     Metric::gauge(
         "backup_snapshot_newest_timestamp_seconds",
         "When the newest complete snapshot was taken",

@@ -213,7 +213,7 @@ fn snapshots(state: &State, view: &View<'_>) -> String {
         let age = |time: Option<Timestamp>| {
             or_dash(time.map(|time| format!("{} ago", units::duration(seconds_between(time, view.now)))))
         };
-        let keeps = if schedule.limit == 0 { "all".to_owned() } else { schedule.limit.to_string() };
+        let keeps = if schedule.rule.limit == 0 { "all".to_owned() } else { schedule.rule.limit.to_string() };
         let cells = [
             name(tag),
             or_dash(count.map(|count| count.complete.to_string())),

@@ -183,7 +183,7 @@ fn snapshots(state: &State) -> Vec<Value> {
         let count = schedule.count;
         json!({
             "schedule": tag,
-            "limit": schedule.limit,
+            "limit": schedule.rule.limit,
             "complete": count.map(|count| count.complete),
             "incomplete": count.map(|count| count.incomplete),
             "newest": count.and_then(|count| count.newest).map(time),

@@ -135,7 +135,7 @@ fn snapshots(state: &State) -> Vec<Value> {
         .map(|(tag, schedule)| {
             json!({
                 "schedule": tag,
-                "limit": schedule.limit,
+                "limit": schedule.rule.limit,
                 "complete": schedule.count.map(|count| count.complete),
                 "incomplete": schedule.count.map(|count| count.incomplete),
                 "newest": time(schedule.count.and_then(|count| count.newest)),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use backup_common::record::{self, SnapshotAction};
 
 use super::Messages;
-use crate::event::{SnapshotCount, SnapshotCounts};
+use crate::event::{SnapshotCount, SnapshotCounts, SnapshotRule};
 
 /// Schedules whose failures are remembered though none of them is configured.
 const UNLISTED: usize = 100;
@@ -13,7 +13,7 @@ const UNLISTED: usize = 100;
 /// All schedules.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshots {
-    limits: BTreeMap<String, u64>,
+    rules: BTreeMap<String, SnapshotRule>,
     failures: BTreeMap<String, u64>,
     /// What went wrong since the last one was taken.
     trouble: BTreeMap<String, Messages>,
@@ -24,8 +24,8 @@ pub struct Snapshots {
 /// One schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SnapshotSchedule {
-    /// Complete ones that are kept; 0 keeps all.
-    pub limit: u64,
+    /// What is configured.
+    pub rule: SnapshotRule,
     /// Times that one could not be taken or deleted.
     pub failures: u64,
     /// What went wrong since the last one was taken; none if nothing did.
@@ -37,18 +37,18 @@ pub struct SnapshotSchedule {
 impl Snapshots {
     /// The configured schedules, by type.
     pub fn schedules(&self) -> impl Iterator<Item = (&str, SnapshotSchedule)> {
-        self.limits.iter().map(|(tag, &limit)| {
+        self.rules.iter().map(|(tag, &rule)| {
             let failures = self.failures.get(tag).copied().unwrap_or(0);
             let count = self.seen.as_ref().map(|seen| seen.get(tag).copied().unwrap_or_default());
             (
                 tag.as_str(),
-                SnapshotSchedule { limit, failures, trouble: self.trouble.get(tag).cloned(), count },
+                SnapshotSchedule { rule, failures, trouble: self.trouble.get(tag).cloned(), count },
             )
         })
     }
 
-    pub(super) fn configure(&mut self, limits: BTreeMap<String, u64>) {
-        self.limits = limits;
+    pub(super) fn configure(&mut self, rules: BTreeMap<String, SnapshotRule>) {
+        self.rules = rules;
     }
 
     pub(super) fn see(&mut self, seen: Option<SnapshotCounts>) {
@@ -57,7 +57,7 @@ impl Snapshots {
 
     pub(super) fn record(&mut self, record: &record::Snapshot) {
         let tag = &record.schedule;
-        let known = self.failures.contains_key(tag) || self.limits.contains_key(tag);
+        let known = self.failures.contains_key(tag) || self.rules.contains_key(tag);
         if record.action == SnapshotAction::Failed
             && (known || self.failures.len() < UNLISTED)
             && tag.len() <= 255

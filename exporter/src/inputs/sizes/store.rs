@@ -107,6 +107,10 @@ impl Store {
     }
 
     fn append(&mut self, line: &str) -> io::Result<()> {
+        if let Some(directory) = self.file.parent() {
+            // systemd makes it (StateDirectory=); by hand nobody may have.
+            fs::create_dir_all(directory)?;
+        }
         let mut file = OpenOptions::new().append(true).create(true).open(&self.file)?;
         file.write_all(line.as_bytes())?;
         self.lines += 1;

@@ -216,7 +216,7 @@ pub fn snapshots(state: &State, view: &View) -> Markup {
                                 @if let Some(count) = schedule.count {
                                     td.number role="cell" data-title="Complete" {
                                         (count.complete)
-                                        @if schedule.limit > 0 { " of " (schedule.limit) }
+                                        @if schedule.rule.limit > 0 { " of " (schedule.rule.limit) }
                                     }
                                     td.number role="cell" data-title="Incomplete" { (count.incomplete) }
                                     td role="cell" data-title="Newest" { (when(count.newest)) }
