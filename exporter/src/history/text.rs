@@ -44,7 +44,7 @@ impl Column {
 
 impl Style {
     /// A table: columns that say nothing or have no room are left out, and what is still too wide is wrapped.
-    /// The words of the first column are coloured by [`paint`].
+    /// The words of the first column are coloured by [`Self::paint`].
     pub fn table(self, mut columns: Vec<Column>) -> String {
         columns.retain(|column| column.dispensable == 0 || column.cells.iter().any(|cell| cell != DASH));
         if let Some(width) = self.width() {
