@@ -57,7 +57,8 @@ fn the_package_and_make_install_have_the_same_files() {
                 .args(["--warnings", "--local-file"])
                 .arg(&page)
                 .env("MANPAGER", "cat")
-                .env("LC_ALL", "C.UTF-8"),
+                .env("LC_ALL", "C.UTF-8")
+                .env("MANWIDTH", "200"),
         );
         assert!(shown.stdout.contains("NAME") && shown.stdout.len() > 500, "{}", shown.stdout);
         assert_eq!(shown.stderr, "", "{}", page.display());
