@@ -137,9 +137,9 @@ impl Exporter {
         answer.body
     }
 
-    /// The metrics without those that say when and how this very process runs.
+    /// The metrics without those that say when and how this very process runs and measures.
     pub fn lasting(&self) -> String {
-        let own = ["process_", "backup_exporter_config_last_reload"];
+        let own = ["process_", "backup_exporter_config_last_reload", "backup_size_scan_"];
         let scrape = self.scrape();
         let lines = scrape.lines().filter(|line| !own.iter().any(|name| line.contains(name)));
         lines.collect::<Vec<_>>().join("\n")
