@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use backup_common::reason::Reason;
 use backup_common::record::{Body, Record, RunRefused};
 use backup_exporter::event::sizes::{Scan, SizesEvent, VolumeBytes};
-use backup_exporter::event::{Event, Input, Listing, PushHealth, SnapshotCount, SnapshotListing};
+use backup_exporter::event::{
+    Event, Input, Listing, PushHealth, SnapshotCount, SnapshotListing, SnapshotRule,
+};
 use backup_exporter::outputs::page::query::Query;
 use backup_exporter::outputs::page::verdict::{Tone, Verdict};
 use backup_exporter::outputs::page::{LISTED, View, matching, render};
@@ -72,7 +74,9 @@ fn scene(scene: Scene) -> State {
     let mut state = state(listing(places), scene.records(now()));
     state.apply(Event::SnapshotsConfigured(SnapshotListing {
         directory: None,
-        limits: [("daily".to_owned(), 7), ("weekly".to_owned(), 0)].into(),
+        schedules: [("daily", 7), ("weekly", 0)]
+            .map(|(tag, limit)| (tag.to_owned(), SnapshotRule { limit, ..SnapshotRule::default() }))
+            .into(),
     }));
     let mut count = SnapshotCount::default();
     if scene != Scene::Empty {

@@ -95,7 +95,7 @@ impl Scene {
         for (host, path, gib) in PATHS {
             for day in (0..45).rev() {
                 let place = Place { host: host.to_owned(), path: path.to_owned() };
-                let bytes = (gib << 30) - (gib << 22) * day * 2 + (day % 3 << 20);
+                let bytes = (gib << 30) - (gib << 22) * day * 2 + ((day % 3) << 20);
                 let time = now - SignedDuration::from_hours(24 * i64::try_from(day).unwrap() + 3);
                 let point = Point {
                     time,

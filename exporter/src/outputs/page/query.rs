@@ -147,7 +147,7 @@ mod tests {
         }
 
         #[test]
-        fn texts_come_back(host in "[^\\p{C}]{0,40}", path in "[^\\p{C}]{0,40}") {
+        fn texts_come_back(host in "[a-zé0-9 &=%+<>/.#?]{0,40}", path in "[a-zé0-9 &=%+<>/.#?]{0,40}") {
             let query = Query { host: host.trim().to_owned(), path: path.trim().to_owned(), ..Query::default() };
             prop_assert_eq!(Query::parse(&query.link()[1..]), query);
         }
