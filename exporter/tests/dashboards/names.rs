@@ -18,8 +18,8 @@ const TARGET: [&str; 2] = ["job", "instance"];
 fn labels_that_are_asked_for_exist() {
     let labels: BTreeMap<&str, &[&str]> =
         catalogue::all().map(|metric| (metric.name, metric.labels)).collect();
-    let selector = Regex::new(r#"\b((?:backup|process)_[a-z_]+)\{([^{}]*)\}"#).unwrap();
-    let label = Regex::new(r#"(?:^|,)\s*([a-z_]+)\s*(?:$|=~|!~|!=|=|,)"#).unwrap();
+    let selector = Regex::new(r"\b((?:backup|process)_[a-z_]+)\{([^{}]*)\}").unwrap();
+    let label = Regex::new(r"(?:^|,)\s*([a-z_]+)\s*(?:$|=~|!~|!=|=|,)").unwrap();
     let texts = Regex::new(r#""(?:[^"\\]|\\.)*""#).unwrap();
     let grouping = Regex::new(r"\b(?:by|on|group_left|without|ignoring)\s*\(([a-z_, ]*)\)").unwrap();
     let any: BTreeSet<&str> =
@@ -88,8 +88,8 @@ fn points_of_records() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
 #[test]
 fn fields_that_are_asked_for_are_sent() {
     let known = points_of_records();
-    let measurement = Regex::new(r#"FROM "(backup_[a-z]+)""#).unwrap();
-    let quoted = Regex::new(r#"(AS )?"([^"]+)""#).unwrap();
+    let measurement = Regex::new(r"FROM "(backup_[a-z]+)"").unwrap();
+    let quoted = Regex::new(r"(AS )?"([^"]+)"").unwrap();
     let alerts = fs::read_to_string(directory().join("provisioning/alerting/backup-influxdb.yaml")).unwrap();
     let alerts = alerts
         .lines()

@@ -120,7 +120,11 @@ fn rules(prometheus: &Prometheus) -> Vec<Value> {
 
 #[test]
 fn rules_are_right_and_do_as_their_cases_say() {
-    for arguments in [["check", "rules", "rules.yml"], ["test", "rules", "tests/rules_test.yml"]] {
+    for arguments in [
+        ["check", "rules", "rules.yml"],
+        ["test", "rules", "tests/rules_test.yml"],
+        ["test", "rules", "tests/rules_of_days_test.yml"],
+    ] {
         let output = process::run(Command::new("promtool").args(arguments).current_dir(directory()));
         assert_eq!(output.code, 0, "{}{}", output.stdout, output.stderr);
     }
