@@ -88,8 +88,8 @@ fn points_of_records() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
 #[test]
 fn fields_that_are_asked_for_are_sent() {
     let known = points_of_records();
-    let measurement = Regex::new(r"FROM "(backup_[a-z]+)"").unwrap();
-    let quoted = Regex::new(r"(AS )?"([^"]+)"").unwrap();
+    let measurement = Regex::new(r#"FROM "(backup_[a-z]+)""#).unwrap();
+    let quoted = Regex::new(r#"(AS )?"([^"]+)""#).unwrap();
     let alerts = fs::read_to_string(directory().join("provisioning/alerting/backup-influxdb.yaml")).unwrap();
     let alerts = alerts
         .lines()
@@ -117,14 +117,14 @@ fn fields_that_are_asked_for_are_sent() {
 
 #[test]
 fn the_readme_has_the_fields_that_are_sent() {
-    let readme = fs::read_to_string(directory().parent().unwrap().join("README.md")).unwrap();
+    let readme = fs::read_to_string(directory().parent().unwrap().join("docs/influxdb.md")).unwrap();
     for (measurement, names) in points_of_records() {
         let row = readme.lines().find(|line| line.starts_with(&format!("| `{measurement}`")));
         let row = row.unwrap_or_else(|| panic!("README.md lacks {measurement}"));
         for name in names.iter().filter(|name| **name != "server") {
             let counts = name.starts_with("hosts_") || name.starts_with("paths_");
             let shown = row.contains(&format!("`{name}`")) || counts && row.contains("_STATUS`");
-            assert!(shown, "README.md: {measurement} lacks {name}");
+            assert!(shown, "docs/influxdb.md: {measurement} lacks {name}");
         }
     }
 }
