@@ -20,7 +20,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let directories: Vec<PathBuf> = arguments.map(PathBuf::from).collect();
     if method == "walk" {
         let begun = Instant::now();
-        let walks = directories.iter().map(|directory| walk(&base, directory, Options::default()));
+        // The walk wants its directories below the base.
+        let below = directories.iter().map(|directory| directory.strip_prefix(&base).unwrap_or(directory));
+        let walks = below.map(|directory| walk(&base, directory, Options::default()));
         let totals: Vec<Totals> = walks.map(|walk| walk.map(|walk| walk.totals)).collect::<Result<_, _>>()?;
         report(begun, totals);
         return Ok(());
