@@ -6,7 +6,7 @@
 //! ```
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use backup_sizes::btrfs::Volume;
@@ -17,7 +17,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let method = arguments.next().unwrap_or_default();
     let base = PathBuf::from(arguments.next().unwrap_or_default());
-    let directories: Vec<PathBuf> = arguments.map(PathBuf::from).collect();
+    // Both methods want the directories below the base.
+    let below = |path: PathBuf| path.strip_prefix(&base).map(Path::to_owned).unwrap_or(path);
+    let directories: Vec<PathBuf> = arguments.map(PathBuf::from).map(below).collect();
     if method == "walk" {
         let begun = Instant::now();
         let walks = directories.iter().map(|directory| walk(&base, directory, Options::default()));
@@ -29,7 +31,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     loop {
         let begun = Instant::now();
         let measured = volume.measure(&directories, false)?;
-        report(begun, measured.totals.into_iter().flatten().collect());
+        let totals: Option<Vec<Totals>> = measured.totals.into_iter().collect();
+        report(begun, totals.ok_or("a directory is not there")?);
         if std::io::stdin().read_line(&mut String::new())? == 0 {
             return Ok(());
         }

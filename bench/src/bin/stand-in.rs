@@ -13,6 +13,10 @@ use std::process::Command;
 
 use rustix::time::{ClockId, clock_gettime};
 
+/// What a listing of the source shows.
+const LISTING: &str =
+    "drwxr-xr-x          4,096 2026/01/01 00:00:00 .\n-rw-r--r--          4,096 2026/01/01 00:00:00 file\n";
+
 const FIGURES: &str = "
 Number of files: 20,001 (reg: 20,000, dir: 1)
 Number of created files: 0
@@ -33,7 +37,8 @@ fn main() {
     let mut arguments = std::env::args_os();
     let own = arguments.next().unwrap_or_default();
     if Path::new(&own).file_name().is_some_and(|name| name == "rsync") {
-        as_rsync(arguments.any(|argument| argument == "--version"));
+        let arguments: Vec<_> = arguments.collect();
+        as_rsync(|wanted| arguments.iter().any(|argument| argument == wanted));
         return;
     }
     let file = arguments.next().unwrap_or_default();
@@ -44,15 +49,16 @@ fn main() {
     std::process::exit(127);
 }
 
-fn as_rsync(version: bool) {
+fn as_rsync(is_given: impl Fn(&str) -> bool) {
     let mut out = std::io::stdout().lock();
-    if version {
+    if is_given("--version") {
         out.write_all(b"rsync  version 3.4.1  protocol version 32\n").unwrap();
         return;
     }
     // Its place is known, its environment is not: the runner leaves nothing in it.
     stamp(Path::new("/usr/local/sbin/started"));
-    out.write_all(FIGURES.as_bytes()).unwrap();
+    let text = if is_given("--list-only") { LISTING } else { FIGURES };
+    out.write_all(text.as_bytes()).unwrap();
 }
 
 /// Appends the time in nanoseconds since the machine was started.
