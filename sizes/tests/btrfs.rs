@@ -106,7 +106,7 @@ fn a_reader_beside_writers_agrees_at_rest() {
                         let path = btrfs.path();
                         scope.spawn(move || {
                             let mut history =
-                                History::new(&path, &HOMES, (seed + round) * 1000 + rest * 10 + writer);
+                                History::new(path, &HOMES, (seed + round) * 1000 + rest * 10 + writer);
                             for _ in 0..setting("SIZES_BURSTS", 8) {
                                 history.step(40);
                                 history.subvolume();
@@ -170,7 +170,7 @@ fn a_volume_comes_goes_and_is_another_one() {
     first.mount("defaults");
     for number in 0..20 {
         fs::write(first.path().join(format!("one/{number}")), "more").unwrap();
-        settle(&first.path());
+        settle(first.path());
     }
     assert_eq!(measure(&mut volume).unwrap().totals[0].unwrap().entries(), 22);
     first.unmount();

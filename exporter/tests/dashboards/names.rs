@@ -116,11 +116,11 @@ fn fields_that_are_asked_for_are_sent() {
 }
 
 #[test]
-fn the_readme_has_the_fields_that_are_sent() {
-    let readme = fs::read_to_string(directory().parent().unwrap().join("docs/influxdb.md")).unwrap();
+fn the_documentation_has_the_fields_that_are_sent() {
+    let document = fs::read_to_string(directory().parent().unwrap().join("docs/influxdb.md")).unwrap();
     for (measurement, names) in points_of_records() {
-        let row = readme.lines().find(|line| line.starts_with(&format!("| `{measurement}`")));
-        let row = row.unwrap_or_else(|| panic!("README.md lacks {measurement}"));
+        let row = document.lines().find(|line| line.starts_with(&format!("| `{measurement}`")));
+        let row = row.unwrap_or_else(|| panic!("docs/influxdb.md lacks {measurement}"));
         for name in names.iter().filter(|name| **name != "server") {
             let counts = name.starts_with("hosts_") || name.starts_with("paths_");
             let shown = row.contains(&format!("`{name}`")) || counts && row.contains("_STATUS`");
