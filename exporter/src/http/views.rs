@@ -1,6 +1,6 @@
 //! The status page and its JSON: which is asked for, and rendering it without holding up a scrape.
 //!
-//! Ages in them move on, so a rendering serves the readers of the same [`STEP_SECONDS`] and the same
+//! Ages in them move on, so a rendering serves the readers of the same `STEP_SECONDS` and the same
 //! version of the state. One is made at a time, on a thread for such work if the state is large: the
 //! threads that answer scrapes stay free, and a flood of readers takes the memory of one.
 
