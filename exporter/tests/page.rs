@@ -219,7 +219,7 @@ fn headers_and_addresses() {
     let status = exporter.get("/api/v1/status").unwrap();
     assert_eq!(status.header("content-type"), Some("application/json"));
     let status: serde_json::Value = serde_json::from_str(&status.body).unwrap();
-    assert_eq!(status["verdict"], "good", "{status:#}");
+    assert_eq!(status["verdict"]["level"], "ok", "{status:#}");
     let packed = http::ask(&exporter.address, "GET", "/", "Accept-Encoding: gzip\r\n").unwrap();
     assert_eq!(packed.header("content-encoding"), Some("gzip"));
     drop(exporter);

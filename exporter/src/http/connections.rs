@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// The table of all connections.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub struct Connections {
     places: usize,
     table: Mutex<Table>,
     freed: Notify,
+    // One for each socket that is open: who has to go has it until its task has ended.
+    sockets: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
@@ -48,12 +50,14 @@ pub struct Seat {
     connections: Arc<Connections>,
     number: u64,
     leave: Arc<Notify>,
+    socket: Option<OwnedSemaphorePermit>,
 }
 
 impl Connections {
     /// A table with so many places.
     pub fn new(places: usize) -> Arc<Self> {
-        Arc::new(Self { places, table: Mutex::default(), freed: Notify::new() })
+        let sockets = Arc::new(Semaphore::new(places));
+        Arc::new(Self { places, table: Mutex::default(), freed: Notify::new(), sockets })
     }
 
     /// Takes a place, at the cost of another connection if need be; waits while all of them are being served.
@@ -61,6 +65,8 @@ impl Connections {
         loop {
             let freed = self.freed.notified();
             if let Some(seat) = self.try_seat() {
+                let mut seat = seat;
+                seat.socket = Arc::clone(&self.sockets).acquire_owned().await.ok();
                 return seat;
             }
             freed.await;
@@ -85,7 +91,7 @@ impl Connections {
         let leave = Arc::new(Notify::new());
         table.seats.insert(number, Entry { phase: Phase::New, leave: Arc::clone(&leave) });
         drop(table);
-        Some(Seat { connections: Arc::clone(self), number, leave })
+        Some(Seat { connections: Arc::clone(self), number, leave, socket: None })
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -161,14 +167,19 @@ mod tests {
         let seat = || poll(connections.seat()).unwrap();
         let (served, first, second) = (seat(), seat(), seat());
         drop(served.serving());
-        let third = seat();
+        let mut third = pin!(connections.seat());
+        assert!(poll(third.as_mut()).is_none(), "the socket of the one that goes is still open");
         assert!(has_to_go(&first));
-        for stays in [&served, &second, &third] {
+        for stays in [&served, &second] {
             assert!(!has_to_go(stays));
         }
-        let _fourth = seat();
-        let _fifth = seat();
-        assert!(has_to_go(&second) && has_to_go(&third) && !has_to_go(&served));
+        drop(first);
+        let third = poll(third).unwrap();
+        let mut fourth = pin!(connections.seat());
+        assert!(poll(fourth.as_mut()).is_none() && has_to_go(&second));
+        drop(second);
+        assert!(poll(fourth).is_some());
+        assert!(!has_to_go(&third) && !has_to_go(&served));
     }
 
     #[test]
@@ -179,7 +190,9 @@ mod tests {
         let mut waiting = pin!(connections.seat());
         assert!(poll(waiting.as_mut()).is_none() && !has_to_go(&seat));
         drop(serving);
-        assert!(poll(waiting).is_some() && has_to_go(&seat));
+        assert!(poll(waiting.as_mut()).is_none() && has_to_go(&seat));
+        drop(seat);
+        assert!(poll(waiting).is_some());
     }
 
     #[test]

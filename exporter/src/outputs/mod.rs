@@ -12,6 +12,5 @@ pub mod metrics;
 pub mod page;
 pub mod scrape;
 pub mod status_json;
-pub mod status_json_page;
 pub mod text_format;
 pub mod verdict;

@@ -146,6 +146,7 @@ fn path(name: &str, path: &Path) -> Value {
         "progress_ratio": path.progress_ratio(),
         "stats": figures,
         "errors": last.and_then(|last| last.errors.as_ref()).map(errors),
+        "messages": last.map(|last| last.messages.iter().collect::<Vec<_>>()),
         "attempts_total": path.attempts,
         "failures_total": path.failures,
         "notices": notices(&path.history),
