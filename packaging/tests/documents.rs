@@ -15,7 +15,9 @@ const PROGRAMS: [&str; 4] = ["backup-runner", "backup-exporter", "backup-metrics
 fn documents() -> Vec<(String, String)> {
     let root = support::sources();
     let mut files: Vec<PathBuf> = vec![root.join("README.md")];
-    files.extend(fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path()));
+    let documents = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    // Pictures are there as well.
+    files.extend(documents.filter(|file| file.extension().is_some_and(|extension| extension == "md")));
     files.extend(fs::read_dir(root.join("systemd/default")).unwrap().map(|entry| entry.unwrap().path()));
     files.sort();
     files.iter().map(|file| (file.display().to_string(), fs::read_to_string(file).unwrap())).collect()
