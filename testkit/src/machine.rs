@@ -166,6 +166,15 @@ impl Machine {
     }
 }
 
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // Without its first process a machine is gone; systemd-nspawn alone would leave it running.
+        if self.leader != 0 {
+            let _ = Command::new("kill").args(["-s", "KILL", &self.leader.to_string()]).output();
+        }
+    }
+}
+
 /// The only child of systemd-nspawn is the machine's first process; it has a child itself when it is up.
 fn first_child(process: u32) -> Option<u32> {
     let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).ok()?;
