@@ -18,6 +18,7 @@ use backup_exporter::outputs::page::query::Query;
 use backup_exporter::outputs::page::verdict::{Tone, Verdict};
 use backup_exporter::outputs::page::{LISTED, View, matching, render};
 use backup_exporter::outputs::status_json::status;
+use backup_exporter::outputs::verdict;
 use backup_exporter::schedule::{Schedule, Source};
 use backup_exporter::state::State;
 use jiff::tz::TimeZone;
@@ -147,6 +148,19 @@ fn what_is_late_is_said() {
     state.apply(Event::Scheduled(None));
     let page = render(&state, &view(""));
     assert!(page.contains("as seen in the past"));
+}
+
+/// The page, the check for monitoring and the alert say the same of a run that takes longer than the interval.
+#[test]
+fn what_is_under_way_is_not_overdue() {
+    for (scene, overdue) in [(Scene::Healthy, true), (Scene::Running, false)] {
+        let (state, later) = (self::scene(scene), now() + SignedDuration::from_mins(140));
+        let on_page =
+            Verdict::of(&state, later).concerns.iter().any(|concern| concern.text.contains("overdue"));
+        let findings = verdict::judge(&state, later, verdict::MAX_AGE).findings;
+        let in_check = findings.iter().any(|finding| finding.text.contains("overdue"));
+        assert_eq!((on_page, in_check), (overdue, overdue), "{findings:?}");
+    }
 }
 
 #[test]

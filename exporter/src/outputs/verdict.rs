@@ -7,14 +7,14 @@ use std::time::Duration;
 use backup_common::reason::Reason;
 use backup_common::status::Status;
 use backup_common::units;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::event::Input;
 use crate::state::{Path, Phase, State};
 
-/// A run may come this much of an interval late, and [`GRACE`].
+/// A run is late after this many intervals and [`GRACE`]: timers have accuracy and a random delay.
 const LATE: f64 = 1.1;
-/// Seconds that a run may come late whatever its interval.
+/// Seconds that a run may come late, whatever its interval.
 const GRACE: f64 = 600.0;
 /// Intervals that the newest good copy of a path may be old.
 pub const MAX_AGE: f64 = 2.5;
@@ -85,12 +85,17 @@ pub fn judge(state: &State, now: Timestamp, max_age: f64) -> Verdict {
     Verdict { level, headline: headline(state, level, &findings), findings }
 }
 
-/// How late the next run is, if it is.
+/// By how many seconds a run is overdue, if one is: as the alert `BackupMissed` has it.
 pub fn overdue_seconds(state: &State, now: Timestamp) -> Option<f64> {
-    let (_, interval) = state.expected().interval()?;
-    let since = seconds_between(state.run().last_start?, now);
-    let interval = interval.as_secs_f64();
-    (since > late_after(interval)).then_some(since - interval)
+    let run = state.run();
+    let interval = state.expected().interval()?.1.as_secs_f64();
+    // Where no run is known, none is late before the exporter has waited for one.
+    let waiting_since = run.last_start.or_else(|| {
+        let started = SignedDuration::try_from_secs_f64(state.process()?.start_time_seconds).ok()?;
+        Timestamp::UNIX_EPOCH.checked_add(started).ok()
+    })?;
+    let since = seconds_between(waiting_since, now);
+    (run.phase != Phase::Running && since > late_after(interval)).then_some(since - interval)
 }
 
 /// Seconds after the last start at which the next one is late.

@@ -5,7 +5,8 @@ use std::cmp::Reverse;
 use backup_common::units;
 use maud::{Markup, html};
 
-use super::{View, chart, hosts, verdict, words};
+use super::{View, chart, hosts, words};
+use crate::outputs::verdict::overdue_seconds;
 use crate::schedule::Source;
 use crate::size_history::Growth;
 use crate::state::{Notice, Path, Phase, State};
@@ -77,7 +78,7 @@ pub fn schedule(state: &State, view: &View) -> Markup {
                 }
                 dt { "Overdue" }
                 dd {
-                    @match (verdict::overdue_seconds(state, view.now), expected.interval()) {
+                    @match (overdue_seconds(state, view.now), expected.interval()) {
                         (Some(late), _) => { strong { "Yes, by " (units::duration(late)) "." } },
                         (None, Some(_)) => "No.",
                         (None, None) => "Not known: there is no timer, and too few runs to tell.",

@@ -2,18 +2,16 @@
 
 use backup_common::status::Status;
 use backup_common::units;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::standing::{Counts, Standing, allowed_seconds, backed_up};
 use super::words;
 use crate::event::Input;
+use crate::outputs::verdict::overdue_seconds;
 use crate::state::{Messages, Notice, Phase, State};
 
 /// Paths that are named in the sentence.
 const NAMED: usize = 3;
-/// What a run may be late, as a share of the interval and in seconds: timers have accuracy and a random
-/// delay. The alert `BackupMissed` allows the same.
-const GRACE: (f64, f64) = (0.1, 600.0);
 /// Age of a waiting point from which the push is in trouble; the alert on it allows the same order.
 const PUSH_SECONDS: f64 = 900.0;
 
@@ -201,19 +199,6 @@ impl Paths {
 
 fn paths(count: usize) -> String {
     units::counted(count as u64, "path")
-}
-
-/// By how much a run is late, in seconds, if one is: as the alert `BackupMissed` has it.
-pub fn overdue_seconds(state: &State, now: Timestamp) -> Option<f64> {
-    let run = state.run();
-    let interval = state.expected().interval()?.1.as_secs_f64();
-    // Where no run is known, none is late before the exporter has waited for one.
-    let waiting_since = run.last_start.or_else(|| {
-        let seconds = state.process()?.start_time_seconds;
-        Timestamp::UNIX_EPOCH.checked_add(SignedDuration::try_from_secs_f64(seconds).ok()?).ok()
-    })?;
-    let late = now.duration_since(waiting_since).as_secs_f64() - interval;
-    (run.phase != Phase::Running && late > GRACE.0 * interval + GRACE.1).then_some(late)
 }
 
 fn overdue(state: &State, now: Timestamp) -> Option<Concern> {
