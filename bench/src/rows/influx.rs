@@ -1,11 +1,13 @@
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use backup_common::record::Record;
+use backup_exporter::outputs::influx::{line_protocol, points};
 use backup_testkit::influxdb::InfluxDb;
-use backup_testkit::{process, wait};
+use backup_testkit::wait;
 
 use super::Row;
 use crate::exporter::Exporter;
@@ -16,12 +18,13 @@ pub const ROW: Row = Row {
     name: "influx",
     title: "a backlog for InfluxDB",
     about: "100,000 points wait in the outbox while InfluxDB 1.6 is away; then the exporter is started with InfluxDB there. Counted are the points that are taken \
-            after the exporter has read its log. `influx -import` imports the same points, exported by `influx_inspect` from what the exporter wrote, into an empty \
-            database on the same server.",
+            after the exporter has read its log. `influx -import` imports the points of the same log, written to a file beforehand as line protocol, into an empty database on the same \
+            server.",
     measure,
 };
 
 const DATABASE: &str = "backup_metrics";
+const IMPORTED: &str = "imported";
 const HOSTS: usize = 10;
 const PATHS: usize = 10;
 
@@ -51,7 +54,7 @@ fn measure(bench: &Bench, section: &mut Section) {
         section.add("drain", "exporter", "rate", "points/s", (points - before) / seconds);
         section.add("drain", "exporter", "points", "", points - before);
         drop(exporter);
-        section.add("drain", "influx -import", "rate", "points/s", import(&influxdb, folder.path()));
+        section.add("drain", "influx -import", "rate", "points/s", import(&influxdb, folder.path(), &log));
     }
     section.at_least(
         "rate beside influx -import",
@@ -94,31 +97,25 @@ fn until_drained(exporter: &Exporter) -> f64 {
 }
 
 /// Points in a second that `influx -import` brings into an empty database.
-fn import(influxdb: &InfluxDb, folder: &Path) -> f64 {
+fn import(influxdb: &InfluxDb, folder: &Path, log: &Path) -> f64 {
     let file = folder.join("points");
-    let home = folder.join("influxdb");
-    let mut inspect = Command::new("influx_inspect");
-    inspect.args(["export", "-database", DATABASE, "-out"]).arg(&file);
-    inspect.arg("-datadir").arg(home.join("data")).arg("-waldir").arg(home.join("wal"));
-    let exported = process::run(&mut inspect);
-    assert_eq!(exported.code, 0, "{}", exported.stderr);
-    let text = fs::read_to_string(&file).unwrap().replace(DATABASE, "imported");
-    fs::write(&file, &text).unwrap();
+    let mut out = BufWriter::new(File::create(&file).unwrap());
+    write!(out, "# DDL\nCREATE DATABASE {IMPORTED}\n# DML\n# CONTEXT-DATABASE: {IMPORTED}\n").unwrap();
+    for record in BufReader::new(File::open(log).unwrap()).split(b'\n') {
+        let record = Record::decode(&record.unwrap()).unwrap();
+        if let Some(line) = points::of_record(&record, "server").and_then(|point| line_protocol::line(&point))
+        {
+            writeln!(out, "{line}").unwrap();
+        }
+    }
+    out.flush().unwrap();
+    let port = influxdb.port.to_string();
     let mut influx = Command::new("influx");
-    influx.args([
-        "-host",
-        "127.0.0.1",
-        "-port",
-        &influxdb.port.to_string(),
-        "-import",
-        "-precision",
-        "ns",
-        "-path",
-    ]);
-    let usage = measure::run(influx.arg(&file).stderr(std::process::Stdio::null()), &[0]);
+    influx.args(["-host", "127.0.0.1", "-port", &port, "-import", "-precision", "ns", "-path"]).arg(&file);
+    let usage = measure::run(influx.stderr(Stdio::null()), &[0]);
     let points: u64 = ["backup_path", "backup_host", "backup_run"]
         .into_iter()
-        .map(|measurement| influxdb.count("imported", measurement, "status_numeric"))
+        .map(|measurement| influxdb.count(IMPORTED, measurement, "status_numeric"))
         .sum();
     points as f64 / usage.wall
 }
