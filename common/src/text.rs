@@ -8,6 +8,10 @@ pub const MESSAGE_BYTES: usize = 500;
 /// What a remote host prints reaches terminals and logs only through here, so that it can neither
 /// move the cursor nor forge a line of its own.
 pub fn clean(text: &str, limit: usize) -> String {
+    // Nearly every text: nothing to spell out and nothing to cut.
+    if text.len() <= limit && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text.to_owned();
+    }
     let mut out = String::with_capacity(text.len().min(limit));
     for character in text.chars() {
         let before = out.len();

@@ -51,7 +51,7 @@ fn any_entry() -> impl Strategy<Value = Entry> {
         .prop_map(|(from_manager, invocation, id, text, result, job, (time, boot, status))| Entry {
             realtime: 1_767_322_800_000_000 + time,
             monotonic: time,
-            boot,
+            boot: boot.into(),
             from_manager,
             invocation,
             message_id: id.map(|id| IDS[id].to_owned()),
@@ -123,7 +123,7 @@ fn memory_is_bounded() {
         .flat_map(|session| {
             let line = move |number: u64| Entry {
                 realtime: 1_767_322_800_000_000 + session * 1_000_000 + number,
-                boot: "1".to_owned(),
+                boot: "1".into(),
                 invocation: Some(format!("{session:032x}")),
                 message: b"a line".to_vec(),
                 ..Entry::default()

@@ -96,7 +96,7 @@ pub fn collect(source: &Source, since: Timestamp, mut events: impl FnMut(Event))
             Err(error) => return Err(error),
         }
     }
-    if let Some(boot) = reader::newest_boot(source) {
+    if let Some(boot) = reader.newest_boot() {
         sessions.booted(&boot, &mut events);
     }
     events(Event::CaughtUp(Input::Journal));

@@ -68,6 +68,16 @@ impl OlderLines {
         Self { zone, open: String::new(), whole: None }
     }
 
+    /// Whether a line can begin a record.
+    pub fn may_begin(line: &[u8]) -> bool {
+        [STATS, ERRORS].iter().any(|mark| line.starts_with(mark.as_bytes()))
+    }
+
+    /// Whether something is held, so that the next line matters whatever it is.
+    pub fn is_open(&self) -> bool {
+        !self.open.is_empty() || self.whole.is_some()
+    }
+
     /// Takes a line; a record that is complete now goes to `found`.
     pub fn push(&mut self, line: &str, mut found: impl FnMut(Record)) -> Found {
         let line = line.trim_end();

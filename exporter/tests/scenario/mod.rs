@@ -193,7 +193,7 @@ fn entry(block: &str) -> Entry {
         match line.split_once('=').unwrap() {
             ("__REALTIME_TIMESTAMP", value) => entry.realtime = value.parse().unwrap(),
             ("__MONOTONIC_TIMESTAMP", value) => entry.monotonic = value.parse().unwrap(),
-            ("_BOOT_ID", value) => value.clone_into(&mut entry.boot),
+            ("_BOOT_ID", value) => entry.boot = value.into(),
             _ => entry.set(line.as_bytes()),
         }
     }

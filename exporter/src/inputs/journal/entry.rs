@@ -3,6 +3,8 @@
 //! Field names are those of systemd.journal-fields(7). Only fields that begin with `_` are journald's
 //! own word; whatever decides how a session ended is taken from PID 1 alone.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 /// An entry of the unit, or one that PID 1 wrote about it.
@@ -13,7 +15,7 @@ pub struct Entry {
     /// `__MONOTONIC_TIMESTAMP`, in microseconds since the boot.
     pub monotonic: u64,
     /// `_BOOT_ID`.
-    pub boot: String,
+    pub boot: Arc<str>,
     /// `_PID` is 1: the service manager speaks.
     pub from_manager: bool,
     /// `_SYSTEMD_INVOCATION_ID` of the unit's own entries, `INVOCATION_ID` of PID 1's.
@@ -43,9 +45,16 @@ const VALUE_BYTES: usize = 64;
 /// Longest message that is taken; the lines that matter are shorter.
 const MESSAGE_BYTES: usize = 4096;
 
+/// The fields of journald's own that are taken.
+const FACTS: [&[u8]; 2] = [b"_PID=", b"_SYSTEMD_INVOCATION_ID="];
+
 impl Entry {
     /// Takes a field as the journal hands it over, `NAME=VALUE`.
     pub fn set(&mut self, field: &[u8]) {
+        // Two thirds of an entry are facts about the process, of which two matter.
+        if field.starts_with(b"_") && !FACTS.iter().any(|name| field.starts_with(name)) {
+            return;
+        }
         let Some(mark) = field.iter().position(|byte| *byte == b'=') else { return };
         let (name, value) = (&field[..mark], &field[mark + 1..]);
         match name {

@@ -2,9 +2,11 @@
 
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use systemd::Journal;
+use systemd::id128::Id128;
 use systemd::journal::{OpenDirectoryOptions, OpenOptions};
 
 use super::entry::Entry;
@@ -18,6 +20,8 @@ pub struct Reader {
     journal: Journal,
     /// The entry where it stands has not been handed over.
     pending: bool,
+    /// The boot of the entry before, which is that of nearly every entry.
+    boot: (Id128, Arc<str>),
 }
 
 impl Reader {
@@ -36,7 +40,8 @@ impl Reader {
             .and_then(|journal| journal.match_add("UNIT", unit))
             .and_then(|journal| journal.match_add("_PID", "1"))
             .map_err(JournalError::Open)?;
-        Ok(Self { journal, pending: false })
+        let boot = Id128::default();
+        Ok(Self { journal, pending: false, boot: (boot, boot.to_string().into()) })
     }
 
     /// Will go on after the entry of this cursor; with what follows, if that one is gone.
@@ -72,6 +77,12 @@ impl Reader {
         self.entry().map(Some)
     }
 
+    /// The boot of the newest entry of the whole journal, whatever wrote it; ends the reading.
+    pub fn newest_boot(mut self) -> Option<String> {
+        self.journal.match_flush().ok()?;
+        boot_at_tail(&mut self.journal)
+    }
+
     /// The cursor of the entry that was handed over last.
     pub fn cursor(&self) -> Result<String, JournalError> {
         self.journal.cursor().map_err(JournalError::Read)
@@ -89,8 +100,11 @@ impl Reader {
     fn entry(&mut self) -> Result<Entry, JournalError> {
         let realtime = self.journal.timestamp_usec().map_err(JournalError::Entry)?;
         let (monotonic, boot) = self.journal.monotonic_timestamp().map_err(JournalError::Entry)?;
-        let mut entry =
-            Entry { realtime, monotonic, boot: boot.to_string(), priority: 6, ..Entry::default() };
+        if boot != self.boot.0 {
+            self.boot = (boot, boot.to_string().into());
+        }
+        let boot = Arc::clone(&self.boot.1);
+        let mut entry = Entry { realtime, monotonic, boot, priority: 6, ..Entry::default() };
         self.journal.restart_data();
         while let Some(field) = self.journal.enumerate_data().map_err(JournalError::Entry)? {
             entry.set(field.data());
@@ -101,7 +115,10 @@ impl Reader {
 
 /// The boot of the newest entry of the whole journal, whatever wrote it.
 pub fn newest_boot(source: &Source) -> Option<String> {
-    let mut journal = open(source).ok()?;
+    boot_at_tail(&mut open(source).ok()?)
+}
+
+fn boot_at_tail(journal: &mut Journal) -> Option<String> {
     journal.seek_tail().ok()?;
     (journal.previous().ok()? > 0).then_some(())?;
     journal.monotonic_timestamp().ok().map(|(_, boot)| boot.to_string())

@@ -46,7 +46,7 @@ pub struct Sessions {
 #[derive(Debug)]
 struct Open {
     id: SessionId,
-    boot: String,
+    boot: Arc<str>,
     started: Timestamp,
     monotonic: u64,
     unit_end: UnitEnd,
@@ -82,8 +82,11 @@ impl Sessions {
             changed |= open.manager(entry);
         } else {
             for line in entry.message.split(|byte| *byte == b'\n') {
-                let line = String::from_utf8_lossy(line);
-                self.older.push(&line, |record| found(Event::Recorded(Input::Journal, record)));
+                // Nearly every line is foreign, and costs no more than this look at it.
+                if self.older.is_open() || OlderLines::may_begin(line) {
+                    let line = String::from_utf8_lossy(line);
+                    self.older.push(&line, |record| found(Event::Recorded(Input::Journal, record)));
+                }
             }
         }
         if changed && open.end.is_some() {
@@ -95,7 +98,7 @@ impl Sessions {
 
     /// Sessions of another boot than this one have no end any more.
     pub fn booted(&mut self, boot: &str, found: &mut impl FnMut(Event)) {
-        for open in self.open.iter_mut().filter(|open| open.boot != boot) {
+        for open in self.open.iter_mut().filter(|open| *open.boot != *boot) {
             open.lose(found);
         }
     }
@@ -138,7 +141,7 @@ impl Sessions {
         found(Event::Session(SessionEvent::Started { id: Arc::clone(&id), time: entry.time() }));
         self.open.push_back(Open {
             id,
-            boot: entry.boot.clone(),
+            boot: Arc::clone(&entry.boot),
             started: entry.time(),
             monotonic: entry.monotonic,
             unit_end: UnitEnd::default(),
