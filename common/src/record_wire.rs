@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Deref;
 
 use jiff::Timestamp;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
@@ -19,7 +20,28 @@ use crate::record::{
 };
 use crate::status::Status;
 
-type Text<'a> = Option<Cow<'a, str>>;
+/// A text that is borrowed from the line, unless it has escapes.
+///
+/// A type of its own, because serde borrows a `Cow` only where a field is just that: in an `Option` it would be copied.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+struct Borrowed<'a>(#[serde(borrow)] Cow<'a, str>);
+
+type Text<'a> = Option<Borrowed<'a>>;
+
+impl Deref for Borrowed<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'a, T: Into<Cow<'a, str>>> From<T> for Borrowed<'a> {
+    fn from(text: T) -> Self {
+        Self(text.into())
+    }
+}
 
 #[derive(Default, Serialize, Deserialize)]
 struct Wire<'a> {
@@ -159,7 +181,7 @@ pub fn encode(record: &Record) -> String {
             wire.trigger = Some(body.trigger.name().into());
             wire.pid = Some(body.pid);
             wire.version = Some(body.version.as_str().into());
-            wire.rsync_version = body.rsync_version.as_deref().map(Cow::from);
+            wire.rsync_version = body.rsync_version.as_deref().map(Borrowed::from);
             wire.hosts = Some(Counts::Planned(body.hosts));
             wire.paths = Some(Counts::Planned(body.paths));
         }
@@ -196,10 +218,10 @@ pub fn encode(record: &Record) -> String {
         Body::Snapshot(body) => {
             wire.schedule = Some(body.schedule.as_str().into());
             wire.action = Some(body.action.name().into());
-            wire.name = body.name.as_deref().map(Cow::from);
+            wire.name = body.name.as_deref().map(Borrowed::from);
             wire.complete = body.complete;
             wire.missing = Some(body.missing.clone());
-            wire.message = body.message.as_deref().map(Cow::from);
+            wire.message = body.message.as_deref().map(Borrowed::from);
         }
         Body::RunFinished(body) => {
             wire.set_verdict(body.status, body.reason, body.duration_seconds);
@@ -234,7 +256,7 @@ pub fn decode(line: &[u8]) -> Result<Record, DecodeError> {
             version: wire.version.as_deref().unwrap_or_default().to_owned(),
             hosts: planned(wire.hosts.as_ref(), "hosts")?,
             paths: planned(wire.paths.as_ref(), "paths")?,
-            rsync_version: wire.rsync_version.map(Cow::into_owned),
+            rsync_version: wire.rsync_version.as_deref().map(str::to_owned),
         }),
         "run_refused" => Body::RunRefused(RunRefused {
             reason: wire.reason()?,
@@ -283,10 +305,10 @@ pub fn decode(line: &[u8]) -> Result<Record, DecodeError> {
                 .as_deref()
                 .and_then(SnapshotAction::from_name)
                 .ok_or(DecodeError::Field("action"))?,
-            name: wire.name.map(Cow::into_owned),
+            name: wire.name.as_deref().map(str::to_owned),
             complete: wire.complete,
             missing: wire.missing.unwrap_or_default(),
-            message: wire.message.map(Cow::into_owned),
+            message: wire.message.as_deref().map(str::to_owned),
         }),
         "run_finished" => Body::RunFinished(RunFinished {
             status: wire.status()?,
@@ -304,7 +326,7 @@ impl<'a> Wire<'a> {
     fn set_place(&mut self, host: &'a str, path: &'a str, dest: Option<&'a str>) {
         self.host = Some(host.into());
         self.path = Some(path.into());
-        self.dest = dest.map(Cow::from);
+        self.dest = dest.map(Borrowed::from);
     }
 
     fn set_verdict(&mut self, status: Status, reason: Reason, duration_seconds: f64) {

@@ -190,7 +190,7 @@ impl<F: FnMut(Vec<Event>)> Sender<F> {
 
     fn flush(&mut self) {
         if !self.batch.is_empty() {
-            (self.send)(std::mem::take(&mut self.batch));
+            (self.send)(std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH)));
         }
     }
 }
