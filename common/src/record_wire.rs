@@ -3,14 +3,17 @@
 //! It is apart from [`crate::record`] so that the domain types can change freely, and flat because
 //! serde's tagged enums read a line twice.
 
+mod frequent;
+mod parts;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::ops::Deref;
 
 use jiff::Timestamp;
-use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
+
+use parts::{Counts, WireStats};
 
 use crate::error_kind::{ErrorCounts, ErrorKind};
 use crate::reason::Reason;
@@ -114,59 +117,6 @@ struct Wire<'a> {
     paths: Option<Counts>,
 }
 
-#[derive(Default, Serialize, Deserialize)]
-#[serde(default)]
-struct WireStats {
-    files: u64,
-    files_created: u64,
-    files_deleted: u64,
-    files_transferred: u64,
-    source_size_bytes: u64,
-    transferred_size_bytes: u64,
-    literal_bytes: u64,
-    matched_bytes: u64,
-    sent_bytes: u64,
-    received_bytes: u64,
-    transfer_rate_bytes_per_second: f64,
-    speedup_ratio: f64,
-}
-
-/// A number where the run is planned, numbers by status where it has ended.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Counts {
-    Planned(u64),
-    ByStatus(BTreeMap<String, u64>),
-}
-
-impl<'de> Deserialize<'de> for Counts {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct CountsVisitor;
-
-        impl<'de> Visitor<'de> for CountsVisitor {
-            type Value = Counts;
-
-            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-                out.write_str("a number or numbers by status")
-            }
-
-            fn visit_u64<E: de::Error>(self, count: u64) -> Result<Counts, E> {
-                Ok(Counts::Planned(count))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Counts, A::Error> {
-                let mut counts = BTreeMap::new();
-                while let Some((name, count)) = map.next_entry()? {
-                    counts.insert(name, count);
-                }
-                Ok(Counts::ByStatus(counts))
-            }
-        }
-
-        deserializer.deserialize_any(CountsVisitor)
-    }
-}
-
 /// Writes a record as one line with its newline.
 pub fn encode(record: &Record) -> String {
     let mut wire = Wire {
@@ -239,6 +189,11 @@ pub fn encode(record: &Record) -> String {
 pub fn decode(line: &[u8]) -> Result<Record, DecodeError> {
     // Once for the line: from a slice each of its forty strings would be checked by itself.
     let line = str::from_utf8(line).map_err(|error| DecodeError::Malformed(error.to_string()))?;
+    frequent::decode(line).map_or_else(|| decode_any(line), Ok)
+}
+
+/// Reads a line of whatever type.
+fn decode_any(line: &str) -> Result<Record, DecodeError> {
     let wire: Wire<'_> =
         serde_json::from_str(line).map_err(|error| DecodeError::Malformed(error.to_string()))?;
     if wire.v != VERSION {
@@ -388,41 +343,3 @@ fn error_counts(errors: Option<BTreeMap<Cow<'_, str>, u64>>) -> ErrorCounts {
     }
     counts
 }
-
-impl From<&StatusCounts> for Counts {
-    fn from(counts: &StatusCounts) -> Self {
-        Self::ByStatus(counts.iter().map(|(status, count)| (status.name().to_owned(), *count)).collect())
-    }
-}
-
-/// Copies the fields of the same name between the wire and the domain.
-macro_rules! same_fields {
-    ($($field:ident),*) => {
-        impl From<TransferStats> for WireStats {
-            fn from(stats: TransferStats) -> Self {
-                Self { $($field: stats.$field),* }
-            }
-        }
-
-        impl From<WireStats> for TransferStats {
-            fn from(stats: WireStats) -> Self {
-                Self { $($field: stats.$field),* }
-            }
-        }
-    };
-}
-
-same_fields!(
-    files,
-    files_created,
-    files_deleted,
-    files_transferred,
-    source_size_bytes,
-    transferred_size_bytes,
-    literal_bytes,
-    matched_bytes,
-    sent_bytes,
-    received_bytes,
-    transfer_rate_bytes_per_second,
-    speedup_ratio
-);
