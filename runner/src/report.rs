@@ -20,7 +20,6 @@ use jiff::Timestamp;
 use crate::backup::Happening;
 use crate::identity::Identity;
 use crate::plan::Plan;
-use crate::rsync::command::Request;
 use crate::rsync::output::Progress;
 use crate::stats_log::{StatsLog, StatsLogError};
 use crate::{command_line, journal_socket, print};
@@ -49,8 +48,12 @@ pub struct Reporter {
 trait View {
     /// A record was written.
     fn record(&mut self, body: &Body);
+    /// Whether it shows how far a path is.
+    fn shows_progress(&self) -> bool {
+        false
+    }
     /// A path is under way.
-    fn progress(&mut self, host: &str, path: &str, progress: Progress);
+    fn progress(&mut self, _host: &str, _path: &str, _progress: Progress) {}
     /// A path has failed and will be tried again; its record comes then.
     fn postponed(&mut self, finished: &PathFinished) {
         self.warn(&plain::postponed(finished));
@@ -95,11 +98,21 @@ impl Reporter {
         self.verbose = true;
         for planned in &plan.hosts {
             for path in &planned.paths {
-                let request = Request { max_delete: path.max_delete, escapes_names };
-                let line = command_line::of_path(config, planned.host, path.job, request);
+                let request = path.request(escapes_names);
+                let line = command_line::of_path(&config.backup_base, planned.host, path.job, request);
                 self.commands.insert((planned.host.name.to_string(), path.job.path.clone()), line);
             }
         }
+    }
+
+    /// Whether anybody sees how far a path is.
+    pub fn shows_progress(&self) -> bool {
+        self.view.shows_progress()
+    }
+
+    /// Whether the commands are shown.
+    pub fn is_verbose(&self) -> bool {
+        self.verbose
     }
 
     /// Who started the run.
@@ -113,6 +126,7 @@ impl Reporter {
             match happening {
                 Happening::Record(body) => self.tell(body),
                 Happening::Warning(message) => self.view.warn(&message),
+                Happening::Note(message) => self.view.note(&message),
                 Happening::Postponed(finished) => self.view.postponed(&finished),
                 Happening::Progress { host, path, progress } => self.view.progress(&host, &path, progress),
             }

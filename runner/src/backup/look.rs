@@ -8,7 +8,7 @@ use backup_common::config::Host;
 use backup_common::reason::Reason;
 use backup_common::status::Status;
 
-use super::path::Transfer;
+use super::transfer::Transfer;
 use crate::plan::PathPlan;
 use crate::process::{self, Inherit, Limits, Stream};
 use crate::rsync::command;
@@ -30,9 +30,7 @@ pub fn look(
     let listing = match &job.require {
         Some(name) => Listing::File(job, name),
         // An empty source takes nothing away where nothing is deleted; its end is told from the figures.
-        None if planned.held_files && planned.max_delete.is_some() && listing::can_list_source(job) => {
-            Listing::Source(job)
-        }
+        None if planned.needs_look() && listing::can_list_source(job) => Listing::Source(job),
         None => return Ok(()),
     };
     let mut rsync = Command::new("rsync");

@@ -8,7 +8,6 @@ use backup_common::units;
 
 use super::View;
 use crate::print;
-use crate::rsync::output::Progress;
 
 /// Prints a line for each record that a person would miss.
 pub struct Plain;
@@ -19,8 +18,6 @@ impl View for Plain {
             print::line(&line);
         }
     }
-
-    fn progress(&mut self, _host: &str, _path: &str, _progress: Progress) {}
 
     fn warn(&mut self, message: &str) {
         print::error_line(message);
@@ -40,8 +37,6 @@ pub struct WarningsOnly;
 
 impl View for WarningsOnly {
     fn record(&mut self, _body: &Body) {}
-
-    fn progress(&mut self, _host: &str, _path: &str, _progress: Progress) {}
 
     fn warn(&mut self, message: &str) {
         print::error_line(message);
