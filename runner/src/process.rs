@@ -4,24 +4,25 @@
 
 mod activity;
 mod feed;
+mod pipes;
 mod spawn;
 
+use std::fs::File;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, Stdio};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::process::{Pid, Signal, kill_process_group};
 
+use self::pipes::Pipes;
+use self::spawn::Child;
 pub use feed::{Feed, run_fed};
 pub use spawn::Inherit;
 
 /// Time between asking a child to end and ending it.
 const GRACE: Duration = Duration::from_secs(10);
-/// Time to read what is left in the pipes; somebody else may hold their other ends for ever.
-const DRAIN: Duration = Duration::from_millis(500);
 
 /// How long a child may take.
 #[derive(Clone, Copy, Debug, Default)]
@@ -70,48 +71,46 @@ pub enum Stream {
 /// # Errors
 /// When the command can not be started, or the kernel refuses to wait for it.
 pub fn run(
-    command: &mut Command,
+    command: &Command,
     inherit: Inherit<'_>,
     limits: Limits,
     stop: BorrowedFd<'_>,
     mut heard: impl FnMut(Stream, &[u8]),
 ) -> io::Result<Ending> {
-    let child = spawn::spawn(command, inherit, Stdio::null(), None)?;
-    finish(child, limits, Some(stop), &mut heard)
+    let child = spawn::spawn(command, inherit, nothing()?.as_fd(), None)?;
+    finish(&child, limits, Some(stop), &mut heard)
+}
+
+/// An empty input.
+fn nothing() -> io::Result<File> {
+    File::open("/dev/null")
 }
 
 /// Watches a child until it has ended.
 fn finish(
-    mut child: Child,
+    child: &Child,
     limits: Limits,
     stop: Option<BorrowedFd<'_>>,
     heard: &mut impl FnMut(Stream, &[u8]),
 ) -> io::Result<Ending> {
-    let outcome = supervise(&mut child, limits, stop, heard);
+    let outcome = supervise(child, limits, stop, heard);
     if outcome.is_err() {
         // Never leave one behind that nobody watches.
-        let _ = child.kill();
+        child.kill();
     }
-    let status = child.wait()?;
+    let (code, signal) = child.wait()?;
     let cut = outcome?;
-    Ok(Ending { code: status.code(), signal: status.signal(), cut })
-}
-
-/// The pipes of a child that are still open.
-struct Pipes {
-    open: Vec<(Stream, OwnedFd)>,
-    buffer: Box<[u8]>,
+    Ok(Ending { code, signal, cut })
 }
 
 fn supervise(
-    child: &mut Child,
+    child: &Child,
     limits: Limits,
     stop: Option<BorrowedFd<'_>>,
     heard: &mut impl FnMut(Stream, &[u8]),
 ) -> io::Result<Option<Cut>> {
     let mut pipes = Pipes::of(child)?;
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
-    let ended = pidfd_open(pid, PidfdFlags::empty())?;
+    let pid = child.pid;
     let mut clock = Clock::new(limits, pid);
     let mut cut = None;
     let mut kill_at = None;
@@ -132,16 +131,20 @@ fn supervise(
             _ => {}
         }
         let wake = kill_at.or_else(|| clock.wake());
-        let mut watched = vec![PollFd::new(&ended, PollFlags::IN)];
+        let rest = pipes.rest(now);
+        let wake = rest.into_iter().chain(wake).min();
+        let mut watched = vec![PollFd::new(&child.ended, PollFlags::IN)];
         if let Some(stop) = stop.filter(|_| cut.is_none()) {
             watched.push(PollFd::from_borrowed_fd(stop, PollFlags::IN));
         }
         let first_pipe = watched.len();
-        watched.extend(pipes.open.iter().map(|(_, pipe)| PollFd::new(pipe, PollFlags::IN)));
+        if rest.is_none() {
+            watched.extend(pipes.watched());
+        }
         wait(&mut watched, wake)?;
         let ready: Vec<bool> = watched.iter().map(|fd| !fd.revents().is_empty()).collect();
         drop(watched);
-        if pipes.read(&ready[first_pipe..], heard)? {
+        if rest.is_none() && pipes.read(&ready[first_pipe..], heard)? {
             clock.moved();
         }
         if first_pipe == 2 && ready[1] {
@@ -204,61 +207,6 @@ impl Clock {
         let total = self.limits.total.map(|total| self.begun + total);
         let idle = self.limits.idle.map(|idle| (self.looked + Self::period(idle)).min(self.moved + idle));
         [total, idle].into_iter().flatten().min()
-    }
-}
-
-impl Pipes {
-    fn of(child: &mut Child) -> io::Result<Self> {
-        let output = child.stdout.take().map(|pipe| (Stream::Output, OwnedFd::from(pipe)));
-        let error = child.stderr.take().map(|pipe| (Stream::Error, OwnedFd::from(pipe)));
-        let open: Vec<_> = output.into_iter().chain(error).collect();
-        for (_, pipe) in &open {
-            rustix::io::ioctl_fionbio(pipe, true)?;
-        }
-        Ok(Self { open, buffer: vec![0; 16 * 1024].into_boxed_slice() })
-    }
-
-    /// Reads once from each pipe that is ready and closes those at their end; tells whether there was anything.
-    fn read(&mut self, ready: &[bool], heard: &mut impl FnMut(Stream, &[u8])) -> io::Result<bool> {
-        let mut any = false;
-        let mut index = 0;
-        let buffer = &mut self.buffer;
-        let mut failure = None;
-        self.open.retain(|(stream, pipe)| {
-            let is_ready = ready.get(index).copied().unwrap_or(false);
-            index += 1;
-            if !is_ready {
-                return true;
-            }
-            match rustix::io::read(pipe, &mut buffer[..]) {
-                Ok(0) => false,
-                Ok(count) => {
-                    heard(*stream, &buffer[..count]);
-                    any = true;
-                    true
-                }
-                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => true,
-                Err(error) => {
-                    failure = Some(error.into());
-                    false
-                }
-            }
-        });
-        failure.map_or(Ok(any), Err)
-    }
-
-    /// Reads what is left after the child's end.
-    fn drain(&mut self, heard: &mut impl FnMut(Stream, &[u8])) -> io::Result<()> {
-        let until = Instant::now() + DRAIN;
-        while !self.open.is_empty() && Instant::now() < until {
-            let mut watched: Vec<_> =
-                self.open.iter().map(|(_, pipe)| PollFd::new(pipe, PollFlags::IN)).collect();
-            wait(&mut watched, Some(until))?;
-            let ready: Vec<bool> = watched.iter().map(|fd| !fd.revents().is_empty()).collect();
-            drop(watched);
-            self.read(&ready, heard)?;
-        }
-        Ok(())
     }
 }
 

@@ -75,6 +75,7 @@ fn run(plan: &Plan<'_>, config: &Config, prepared: &Prepared, reporter: &mut Rep
         rsync_version: programs.rsync.map(|version| version.to_string()),
     }));
     if let Some(snapshots) = &mut snapshots {
+        reporter.keep_ends();
         snapshots.before(reporter);
     }
     let cores = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);

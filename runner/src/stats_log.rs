@@ -31,6 +31,8 @@ pub struct StatsLog {
     path: PathBuf,
     file: OwnedFd,
     torn: bool,
+    /// What was written and must last, but is not on the disk yet.
+    waits: bool,
 }
 
 /// Why a record is not in the log.
@@ -63,12 +65,13 @@ impl StatsLog {
         }
         // A writer that was killed may have left half a line; ours must not be glued to it.
         let torn = last_byte(&file).map_err(failed)?.is_some_and(|byte| byte != b'\n');
-        Ok(Self { path: path.to_owned(), file, torn })
+        Ok(Self { path: path.to_owned(), file, torn, waits: false })
     }
 
-    /// Appends a record; the ends of paths and runs are on the disk when this returns.
+    /// Appends a record with one write. The ends of paths and runs are only sure after [`Self::sync`].
     pub fn append(&mut self, record: &Record) -> Result<(), StatsLogError> {
         if self.was_rotated() {
+            self.sync()?;
             *self = Self::open(&self.path)?;
         }
         let failed = |path: &Path, error: io::Error| StatsLogError::Io(path.to_owned(), error);
@@ -85,8 +88,14 @@ impl StatsLog {
             return Err(failed(&self.path, io::ErrorKind::StorageFull.into()));
         }
         self.torn = false;
-        if record.body.must_last() {
-            fdatasync(&self.file).map_err(|error| failed(&self.path, error.into()))?;
+        self.waits |= record.body.must_last();
+        Ok(())
+    }
+
+    /// Waits until the ends of paths and runs that were appended are on the disk.
+    pub fn sync(&mut self) -> Result<(), StatsLogError> {
+        if std::mem::take(&mut self.waits) {
+            fdatasync(&self.file).map_err(|error| StatsLogError::Io(self.path.clone(), error.into()))?;
         }
         Ok(())
     }

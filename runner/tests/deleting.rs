@@ -172,6 +172,31 @@ fn what_is_gone_is_deleted_by_a_second_call_and_told_as_one() {
 }
 
 #[test]
+fn what_has_become_something_else_is_replaced() {
+    let site = Site::new();
+    let sshd = Sshd::start(&site.path("."));
+    for (name, keys) in [("here", String::new()), ("there", sshd.host_keys())] {
+        let source =
+            site.source(&format!("{name}-src"), &[("a/b/c", "1"), ("a/d", "1"), ("e", "22"), ("f", "1")]);
+        site.configure("", &host(name, &keys, &source));
+        assert_eq!(site.backup(&[]).code, 0);
+        fs::remove_dir_all(source.join("a")).unwrap();
+        fs::write(source.join("a"), "now a file").unwrap();
+        fs::remove_file(source.join("e")).unwrap();
+        fs::create_dir(source.join("e")).unwrap();
+        fs::write(source.join("e/new"), "1").unwrap();
+        let output = site.backup(&[]);
+        assert_eq!(output.code, 0, "{output:?}");
+        let finished = site.last(name, &source);
+        assert_eq!((finished.exit_code, finished.error_count, finished.messages.len()), (Some(0), 0, 0));
+        let data = site.base().join(name).join("data");
+        assert_eq!(fs::read_to_string(data.join("a")).unwrap(), "now a file");
+        assert!(data.join("e/new").exists());
+        assert_eq!(finished.stats.unwrap().files_transferred, 2);
+    }
+}
+
+#[test]
 fn directories_are_counted_by_the_second_call() {
     let site = Site::new();
     let names: Vec<String> = (0..20).map(|number| format!("d{number}/f")).collect();

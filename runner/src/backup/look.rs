@@ -45,7 +45,7 @@ pub fn look(
     let limits = Limits { total, idle: Some(job.io_timeout) };
     let mut entries = Entries::default();
     let mut messages = Messages::default();
-    let ending = process::run(&mut rsync, Inherit::default(), limits, stop, |stream, bytes| match stream {
+    let ending = process::run(&rsync, Inherit::default(), limits, stop, |stream, bytes| match stream {
         Stream::Output => entries.push(bytes),
         Stream::Error => messages.push(bytes, &job.path),
     });

@@ -90,6 +90,13 @@ pub fn transfer(host: &Host, planned: &PathPlan<'_>, session: Session<'_>) -> Tr
             calls.note(deletion);
             first.followed_by(calls.run(deletion, true))
         }
+        Next::Again => {
+            let whole = Request { step: Step::Whole, ..request };
+            calls.note(whole);
+            // It does everything, so that its end alone counts.
+            first.reason = Reason::Ok;
+            first.followed_by(calls.run(whole, true))
+        }
     }
 }
 
@@ -128,7 +135,7 @@ impl Calls<'_> {
         messages.leaves_out = request.step == Step::Transfer;
         let mut progress = ProgressTeller::new(host, job, *session);
         let ending =
-            process::run(&mut rsync, inherit, limits, session.floor.as_fd(), |stream, bytes| match stream {
+            process::run(&rsync, inherit, limits, session.floor.as_fd(), |stream, bytes| match stream {
                 Stream::Output => {
                     if let Some(found) = output.push(bytes) {
                         progress.tell(found);

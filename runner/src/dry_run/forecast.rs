@@ -121,7 +121,7 @@ fn ask(host: &Host, planned: &PathPlan<'_>, request: Request, base: &Base, stop:
     let limits = Limits { total: job.path_timeout, idle: Some(job.io_timeout) };
     let mut output = OutputParser::default();
     let mut messages = Messages::default();
-    let ending = process::run(&mut rsync, inherit, limits, stop.as_fd(), |stream, bytes| match stream {
+    let ending = process::run(&rsync, inherit, limits, stop.as_fd(), |stream, bytes| match stream {
         Stream::Output => {
             output.push(bytes);
         }

@@ -96,8 +96,6 @@ impl View for Journal {
             Plain.note(message);
         }
     }
-
-    fn close(&mut self, _summary: &str) {}
 }
 
 fn of_status(status: Status) -> Priority {

@@ -27,6 +27,10 @@ impl View for Plain {
         print::line(message);
     }
 
+    fn shows_summary(&self) -> bool {
+        true
+    }
+
     fn close(&mut self, summary: &str) {
         print::line(&format!("\n{}", summary.trim_end()));
     }
@@ -45,8 +49,6 @@ impl View for WarningsOnly {
     fn note(&mut self, message: &str) {
         print::error_line(message);
     }
-
-    fn close(&mut self, _summary: &str) {}
 }
 
 /// A record in one line; none for those that only machines need.

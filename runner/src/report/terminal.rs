@@ -161,6 +161,10 @@ impl View for Terminal {
         self.print(None, message);
     }
 
+    fn shows_summary(&self) -> bool {
+        true
+    }
+
     fn close(&mut self, summary: &str) {
         let _ = self.bars.clear();
         print::line(&format!("\n{}", summary.trim_end()));

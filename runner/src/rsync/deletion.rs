@@ -4,6 +4,9 @@
 //! that many files of the backup along. So a path is transferred with `--max-delete=0` first: rsync says at the end how
 //! much it would have deleted, and how many files the source has. Only where both are as they should be, a second
 //! call deletes, which transfers nothing ([`super::command::Step`]). Where nothing is gone, there is no second call.
+//!
+//! A directory that has become a file or a link on the source is not replaced by the first call, because what is in it
+//! would have to go. That is an error of rsync (23), and the second call then does everything, within the limit.
 
 use backup_common::reason::Reason;
 use backup_common::record::TransferStats;
@@ -20,6 +23,8 @@ pub enum Next {
     End,
     /// A call that deletes.
     Delete,
+    /// A call that deletes, and transfers what this one could not.
+    Again,
     /// The path fails, and nothing is deleted.
     Refuse(Reason),
 }
@@ -49,16 +54,24 @@ pub fn next(
     if figures.is_none_or(|figures| figures.files <= 1) {
         return Next::Refuse(Reason::EmptySource);
     }
-    if limit.is_some_and(|limit| count > limit) { Next::Refuse(Reason::MaxDelete) } else { Next::Delete }
+    if limit.is_some_and(|limit| count > limit) {
+        return Next::Refuse(Reason::MaxDelete);
+    }
+    if reason == Reason::PartialTransfer { Next::Again } else { Next::Delete }
 }
 
-/// The figures of both calls as one: the transfer's, with what was deleted and what it took.
-pub fn together(transfer: TransferStats, deletion: TransferStats) -> TransferStats {
+/// The figures of both calls as one: the source and the rates of the first, and what both have done.
+pub fn together(first: TransferStats, second: TransferStats) -> TransferStats {
     TransferStats {
-        files_deleted: transfer.files_deleted + deletion.files_deleted,
-        sent_bytes: transfer.sent_bytes + deletion.sent_bytes,
-        received_bytes: transfer.received_bytes + deletion.received_bytes,
-        ..transfer
+        files_created: first.files_created + second.files_created,
+        files_deleted: first.files_deleted + second.files_deleted,
+        files_transferred: first.files_transferred + second.files_transferred,
+        transferred_size_bytes: first.transferred_size_bytes + second.transferred_size_bytes,
+        literal_bytes: first.literal_bytes + second.literal_bytes,
+        matched_bytes: first.matched_bytes + second.matched_bytes,
+        sent_bytes: first.sent_bytes + second.sent_bytes,
+        received_bytes: first.received_bytes + second.received_bytes,
+        ..first
     }
 }
 
@@ -102,7 +115,7 @@ mod tests {
         assert_eq!(of(25, Reason::MaxDelete, 9, None), Next::Delete, "the limit of the second call counts");
         // Vanished files and those that can not be read have exit codes that come before.
         assert_eq!(of(24, Reason::VanishedFiles, 9, Some(1)), Next::Delete);
-        assert_eq!(of(23, Reason::PartialTransfer, 9, Some(1)), Next::Delete);
+        assert_eq!(of(23, Reason::PartialTransfer, 9, Some(1)), Next::Again);
         for reason in
             [Reason::SourceMissing, Reason::PermissionDenied, Reason::Timeout, Reason::ConnectionLost]
         {
