@@ -222,3 +222,108 @@ fn wait(watched: &mut [PollFd<'_>], wake: Option<Instant>) -> io::Result<()> {
         Err(error) => Err(error.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::rsync::command::ENVIRONMENT;
+
+    fn with(
+        program: &str,
+        arguments: &[&str],
+        inherit: Inherit<'_>,
+    ) -> io::Result<(Ending, Vec<u8>, Vec<u8>)> {
+        let (stop, _held) = UnixStream::pair().expect("a pair");
+        let mut command = Command::new(program);
+        command.args(arguments).env_clear().envs(ENVIRONMENT);
+        let (mut output, mut error) = (Vec::new(), Vec::new());
+        let ending = run(&command, inherit, Limits::default(), stop.as_fd(), |stream, bytes| match stream {
+            Stream::Output => output.extend_from_slice(bytes),
+            Stream::Error => error.extend_from_slice(bytes),
+        })?;
+        Ok((ending, output, error))
+    }
+
+    fn shell(script: &str) -> (Ending, String, String) {
+        let (ending, output, error) = with("sh", &["-c", script], Inherit::default()).expect("starts");
+        let text = |bytes| String::from_utf8(bytes).expect("is text");
+        (ending, text(output), text(error))
+    }
+
+    #[test]
+    fn both_outputs_and_the_end_are_told() {
+        let (ending, output, error) = shell("cat; echo out; echo err >&2; exit 3");
+        assert_eq!(ending, Ending { code: Some(3), signal: None, cut: None });
+        assert_eq!((output.as_str(), error.as_str()), ("out\n", "err\n"));
+    }
+
+    #[test]
+    fn a_child_has_its_own_group_the_fixed_environment_and_signals_as_they_are_by_default() {
+        let (_, output, _) = shell("echo $$ $(cut -d' ' -f5 /proc/$$/stat); env | sort");
+        let (first, environment) = output.split_once('\n').expect("two lines");
+        let (process, group) = first.split_once(' ').expect("two numbers");
+        assert_eq!(process, group);
+        let names: Vec<_> =
+            environment.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name).collect();
+        assert!(
+            names.iter().all(|name| ["LC_ALL", "PATH", "PWD", "SHLVL", "_", "OLDPWD"].contains(name)),
+            "{names:?}"
+        );
+        // Rust ignores SIGPIPE in its own programs.
+        assert_eq!(shell("kill -PIPE $$; exit 3").0.signal, Some(13));
+        let (_, blocked, _) = shell("exec grep SigBlk /proc/self/status");
+        assert_eq!(blocked.split_whitespace().nth(1), Some("0000000000000000"));
+    }
+
+    #[test]
+    fn it_starts_in_the_directory_and_holds_nothing_but_the_lock() {
+        let (folder, lock) = (File::open("/usr").expect("opens"), tempfile::tempfile().expect("a file"));
+        let held = |inherit| -> Vec<String> {
+            // The shell is at home where it was started, and its own pipes differ each time.
+            let script = "pwd; for fd in /proc/$$/fd/*; do readlink $fd; done";
+            let (_, output, _) = with("sh", &["-c", script], inherit).expect("starts");
+            let output = String::from_utf8(output).expect("is text");
+            output.lines().filter(|line| line.starts_with('/')).map(str::to_owned).collect()
+        };
+        let directory = Some(folder.as_fd());
+        let without = held(Inherit { directory, lock: None });
+        let mut with_lock = held(Inherit { directory, lock: Some(lock.as_fd()) });
+        assert_eq!(with_lock[0], "/usr");
+        let is_lock = |line: &String| line.ends_with("(deleted)");
+        assert_eq!(with_lock.iter().filter(|line| is_lock(line)).count(), 1, "{with_lock:?}");
+        with_lock.retain(|line| !is_lock(line));
+        assert_eq!(with_lock, without);
+    }
+
+    #[test]
+    fn what_can_not_be_started_says_so_at_once() {
+        let kind = |program| with(program, &[], Inherit::default()).err().map(|error| error.kind());
+        assert_eq!(kind("no-such-program-4711"), Some(io::ErrorKind::NotFound));
+        assert_eq!(kind("/no-such-program-4711"), Some(io::ErrorKind::NotFound));
+        assert_eq!(kind("/etc/passwd"), Some(io::ErrorKind::PermissionDenied));
+    }
+
+    #[test]
+    fn a_flood_arrives_whole() {
+        let script =
+            "head -c 5000000 /dev/zero; i=0; while [ $i -lt 300 ]; do echo line >&2; i=$((i+1)); done";
+        let (ending, output, error) = shell(script);
+        assert_eq!((ending.code, output.len(), error.len()), (Some(0), 5_000_000, 1500));
+    }
+
+    #[test]
+    fn children_can_be_started_from_many_threads_at_once() {
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                scope.spawn(move || {
+                    for number in 0..20 {
+                        let code = (thread * 20 + number) % 256;
+                        assert_eq!(shell(&format!("exit {code}")).0.code, Some(code));
+                    }
+                });
+            }
+        });
+    }
+}
