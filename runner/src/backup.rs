@@ -3,6 +3,8 @@
 mod host;
 mod look;
 mod path;
+mod progress;
+mod transfer;
 
 use std::num::NonZeroUsize;
 use std::sync::mpsc::Sender;
@@ -25,7 +27,7 @@ use crate::stop::Stop;
 
 pub use self::host::{concerns_whole_host, status};
 pub use self::look::look;
-pub use self::path::Transfer;
+pub use self::transfer::Transfer;
 
 /// What the threads of a run share.
 #[derive(Clone, Copy)]
@@ -44,6 +46,10 @@ pub struct Session<'a> {
     pub floor: &'a Floor,
     /// Where everything is told.
     pub happened: &'a Sender<Happening>,
+    /// Whether anybody wants to see how far each path is.
+    pub shows_progress: bool,
+    /// Whether anybody wants to see the commands.
+    pub verbose: bool,
 }
 
 /// What a run has to tell.
@@ -53,6 +59,8 @@ pub enum Happening {
     Record(Body),
     /// Something that belongs to no record.
     Warning(String),
+    /// Something for those who want to see more.
+    Note(String),
     /// A path has failed and is tried again at the end of the run; its record comes then.
     Postponed(Box<PathFinished>),
     /// A path is under way; for the terminal only.

@@ -49,7 +49,7 @@ pub fn capture(
     command.args(arguments).env_clear().envs(ENVIRONMENT);
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let limits = Limits { total: Some(limit), idle: None };
-    let ending = process::run(&mut command, Inherit::default(), limits, stop, |stream, bytes| {
+    let ending = process::run(&command, Inherit::default(), limits, stop, |stream, bytes| {
         let kept = match stream {
             Stream::Output => &mut stdout,
             Stream::Error => &mut stderr,

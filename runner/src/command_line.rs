@@ -4,14 +4,14 @@ use std::borrow::Cow;
 use std::ffi::OsString;
 use std::path::Path;
 
-use backup_common::config::{Config, Host, PathJob};
+use backup_common::config::{Host, PathJob};
 
 use crate::rsync::command::{self, Request};
 
 /// The command of a path: rsync in its destination.
-pub fn of_path(config: &Config, host: &Host, job: &PathJob, request: Request) -> String {
+pub fn of_path(base: &Path, host: &Host, job: &PathJob, request: Request) -> String {
     let arguments = command::arguments(host, job, request);
-    in_directory(&config.backup_base.join(&job.destination), &arguments)
+    in_directory(&base.join(&job.destination), &arguments)
 }
 
 /// `cd DIRECTORY && rsync ARGUMENTS`, every word quoted where a shell would change it.
@@ -36,6 +36,8 @@ pub fn quote(word: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
+    use backup_common::config::Config;
+
     use super::*;
 
     #[test]
@@ -43,8 +45,8 @@ mod tests {
         let text = "hosts: {h: {ssh_user: u, ssh_key: '/root/back up', paths: [{path: \"/we[i]rd* $(id) 'q'\", dest_subdir: \"a b's\"}]}}";
         let config = Config::parse(text).expect("is right").config;
         let (host, job) = (&config.hosts[0], &config.hosts[0].paths[0]);
-        let request = Request { max_delete: Some(7), escapes_names: true };
-        let line = of_path(&config, host, job, request);
+        let request = Request { max_delete: Some(7), escapes_names: true, ..Request::default() };
+        let line = of_path(&config.backup_base, host, job, request);
         let words = shell_words::split(&line).expect("splits");
         assert_eq!(words[..4], ["cd", "/share/backup/h/a b's", "&&", "rsync"]);
         let expected = command::arguments(host, job, request);

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
-use backup_common::config::{Config, Host, MaxDelete, PathJob};
+use backup_common::config::{Config, Host, MaxDelete, PathJob, Scripts};
 use backup_common::rsync_options;
+
+use crate::rsync::command::{Request, Step};
 
 /// Files that may always be deleted, so that a small directory can change.
 const ALWAYS_DELETABLE: u64 = 50;
@@ -24,6 +26,8 @@ pub struct HostPlan<'a> {
     pub host: &'a Host,
     /// Its paths, one after the other.
     pub paths: Vec<PathPlan<'a>>,
+    /// The last attempt at each path has reached the host.
+    pub was_reached: bool,
 }
 
 /// What is done for a path.
@@ -35,6 +39,8 @@ pub struct PathPlan<'a> {
     pub max_delete: Option<u64>,
     /// The source held files when it was last backed up, so that an empty one is no success.
     pub held_files: bool,
+    /// Whether deletions wait until rsync has counted them; see [`crate::rsync::deletion`].
+    pub step: Step,
 }
 
 /// Why there is no plan.
@@ -50,11 +56,18 @@ pub enum PlanError {
 
 /// What the last runs have seen of a path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct LastSeen {
     /// Files, directories and links on the source when it was last backed up.
     pub files: u64,
-    /// Since then its deletions were stopped by their budget.
+    /// Since then its deletions were stopped by their budget, and not before some of them.
     pub stopped: bool,
+    /// Since then more was gone than the budget allows.
+    pub shrunk: bool,
+    /// Something was deleted when it was last backed up, or there has been no space since.
+    pub deletes: bool,
+    /// The last attempt has reached the source.
+    pub reached: bool,
 }
 
 /// By host and path.
@@ -81,21 +94,31 @@ pub fn plan<'a>(
         }
     }
     let chosen = |host: &&Host| only.is_empty() || only.iter().any(|name| name == host.name.as_str());
-    let planned = |host| HostPlan { host, paths: path_plans(host, force_delete, last_seen) };
+    let planned = |host| HostPlan {
+        host,
+        paths: path_plans(host, force_delete, last_seen),
+        was_reached: host.paths.iter().all(|job| seen_of(host, job, last_seen).reached),
+    };
     Ok(Plan { hosts: config.hosts.iter().filter(chosen).map(planned).collect() })
+}
+
+fn seen_of(host: &Host, job: &PathJob, last_seen: &AllLastSeen) -> LastSeen {
+    last_seen.get(&(host.name.to_string(), job.path.clone())).copied().unwrap_or_default()
 }
 
 fn path_plans<'a>(host: &'a Host, force_delete: &[String], last_seen: &AllLastSeen) -> Vec<PathPlan<'a>> {
     let plan = |job: &'a PathJob| {
         let accepted = force_delete.iter().any(|accepted| *accepted == format!("{}:{}", host.name, job.path));
-        let seen = last_seen.get(&(host.name.to_string(), job.path.clone())).copied().unwrap_or_default();
+        let seen = seen_of(host, job, last_seen);
         let guarded = !accepted && job.max_delete != MaxDelete::Off;
         let limited = guarded && rsync_options::deletes(&job.rsync_options);
+        let max_delete = if limited { delete_budget(job.max_delete, seen) } else { None };
         PathPlan {
             job,
-            max_delete: if limited { delete_budget(job.max_delete, seen) } else { None },
+            max_delete,
             // The source's own directory is counted too.
             held_files: guarded && seen.files > 1,
+            step: step(job, max_delete, seen),
         }
     };
     host.paths.iter().map(plan).collect()
@@ -113,6 +136,47 @@ fn delete_budget(limit: MaxDelete, seen: LastSeen) -> Option<u64> {
         MaxDelete::Percent(percent) => Some(share(percent)),
         MaxDelete::Default if seen.stopped => Some(0),
         MaxDelete::Default => Some(share(DELETABLE_PERCENT).max(ALWAYS_DELETABLE)),
+    }
+}
+
+/// Whether a path is backed up in one call of rsync, or the deletions have a second one.
+///
+/// Where nothing was deleted last time there will be none, most days, and the first call is all there is. Where files
+/// come and go each time, and where space is short or wanted before, the source is looked at beforehand instead: one
+/// connection more costs less than another walk over all files.
+fn step(job: &PathJob, max_delete: Option<u64>, seen: LastSeen) -> Step {
+    let wants_before = job.rsync_options.iter().any(|option| option == "--delete-before");
+    let often = seen.deletes && !seen.shrunk;
+    // Without a limit there is nothing to find out, and with one of 0 nothing can be deleted.
+    if max_delete.is_none_or(|limit| limit == 0) || wants_before || often {
+        Step::Whole
+    } else {
+        Step::Transfer
+    }
+}
+
+impl PathPlan<'_> {
+    /// What is asked of rsync first.
+    pub fn request(&self, escapes_names: bool) -> Request {
+        Request { max_delete: self.max_delete, step: self.step, escapes_names }
+    }
+
+    /// Whether the source has to be looked at beforehand, lest an empty one takes the backup along.
+    pub fn needs_look(&self) -> bool {
+        let can_delete = self.max_delete.is_some_and(|limit| limit > 0);
+        self.held_files && can_delete && self.step == Step::Whole
+    }
+}
+
+impl HostPlan<'_> {
+    /// Whether it is asked beforehand if the host can be reached.
+    ///
+    /// One that was there last time is there again, most days, and ssh itself says why it is not. But no script is
+    /// run for a host that is away.
+    pub fn needs_check(&self) -> bool {
+        let has_scripts = |scripts: &Scripts| *scripts != Scripts::default();
+        let paths_have = self.paths.iter().any(|path| has_scripts(&path.job.scripts));
+        !self.was_reached || has_scripts(&self.host.scripts) || paths_have
     }
 }
 
@@ -149,7 +213,8 @@ mod tests {
     fn the_budget_follows_the_last_file_count() {
         let config = config(TWO);
         let seen = |files, stopped| {
-            let of = |host: &str| ((host.to_owned(), "/x".to_owned()), LastSeen { files, stopped });
+            let seen = LastSeen { files, stopped, ..LastSeen::default() };
+            let of = |host: &str| ((host.to_owned(), "/x".to_owned()), seen);
             AllLastSeen::from([of("a"), of("b")])
         };
         let counts = seen(1000, false);
@@ -175,8 +240,9 @@ mod tests {
     #[test]
     fn a_source_has_held_files_unless_its_guard_is_off_or_opened() {
         let config = config("hosts: {a: {paths: [{path: /x}, {path: /y, max_delete: 0}, {path: /z}]}}");
-        let seen =
-            |path: &str, files| (("a".to_owned(), path.to_owned()), LastSeen { files, stopped: false });
+        let seen = |path: &str, files| {
+            (("a".to_owned(), path.to_owned()), LastSeen { files, ..LastSeen::default() })
+        };
         let counts = AllLastSeen::from([seen("/x", 2), seen("/y", 2), seen("/z", 1)]);
         let held = |force: &[String]| -> Vec<bool> {
             let plan = plan(&config, &[], force, &counts).expect("plans");
@@ -184,5 +250,49 @@ mod tests {
         };
         assert_eq!(held(&[]), [true, false, false]);
         assert_eq!(held(&["a:/x".to_owned()]), [false, false, false]);
+    }
+
+    #[test]
+    fn deletions_wait_unless_they_come_each_time_or_are_wanted_before() {
+        let of = |options: &str, max_delete, seen| {
+            let text = format!("hosts: {{a: {{paths: [{{path: /x, rsync_options: {options}}}]}}}}");
+            step(&config(&text).hosts[0].paths[0], max_delete, seen)
+        };
+        let seen = |deletes, shrunk| LastSeen { files: 100, deletes, shrunk, ..LastSeen::default() };
+        assert_eq!(of("-H", Some(50), seen(false, false)), Step::Transfer);
+        assert_eq!(of("-H", Some(50), LastSeen::default()), Step::Transfer, "nothing is known yet");
+        assert_eq!(of("-H", Some(50), seen(true, false)), Step::Whole);
+        assert_eq!(of("-H", Some(50), seen(true, true)), Step::Transfer, "after a shrunk source");
+        assert_eq!(of("--delete-before", Some(50), seen(false, false)), Step::Whole);
+        assert_eq!(of("-H", Some(0), seen(false, false)), Step::Whole);
+        assert_eq!(of("-H", None, seen(false, false)), Step::Whole);
+    }
+
+    #[test]
+    fn a_look_beforehand_is_only_where_something_can_be_deleted_at_once() {
+        let config = config("hosts: {a: {paths: [{path: /x}]}}");
+        let job = &config.hosts[0].paths[0];
+        let look = |max_delete, held_files, step| PathPlan { job, max_delete, held_files, step }.needs_look();
+        assert!(look(Some(5), true, Step::Whole));
+        assert!(!look(Some(5), true, Step::Transfer) && !look(Some(5), false, Step::Whole));
+        assert!(!look(Some(0), true, Step::Whole) && !look(None, true, Step::Whole));
+    }
+
+    #[test]
+    fn a_host_is_checked_unless_each_path_has_reached_it_and_no_script_runs() {
+        let config = config(
+            "hosts: {a: {paths: [{path: /x}, {path: /y}]}, b: {pre_script_local: s, paths: [{path: /x}]}}",
+        );
+        let reached = LastSeen { reached: true, ..LastSeen::default() };
+        let place = |host: &str, path: &str| (host.to_owned(), path.to_owned());
+        let checks = |seen: &AllLastSeen| -> Vec<bool> {
+            let plan = plan(&config, &[], &[], seen).expect("plans");
+            plan.hosts.iter().map(HostPlan::needs_check).collect()
+        };
+        assert_eq!(checks(&AllLastSeen::new()), [true, true]);
+        let mut seen = AllLastSeen::from([(place("a", "/x"), reached), (place("b", "/x"), reached)]);
+        assert_eq!(checks(&seen), [true, true]);
+        seen.insert(place("a", "/y"), reached);
+        assert_eq!(checks(&seen), [false, true]);
     }
 }

@@ -4,24 +4,25 @@
 
 mod activity;
 mod feed;
+mod pipes;
 mod spawn;
 
+use std::fs::File;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, Stdio};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::process::{Pid, Signal, kill_process_group};
 
+use self::pipes::Pipes;
+use self::spawn::Child;
 pub use feed::{Feed, run_fed};
 pub use spawn::Inherit;
 
 /// Time between asking a child to end and ending it.
 const GRACE: Duration = Duration::from_secs(10);
-/// Time to read what is left in the pipes; somebody else may hold their other ends for ever.
-const DRAIN: Duration = Duration::from_millis(500);
 
 /// How long a child may take.
 #[derive(Clone, Copy, Debug, Default)]
@@ -70,48 +71,46 @@ pub enum Stream {
 /// # Errors
 /// When the command can not be started, or the kernel refuses to wait for it.
 pub fn run(
-    command: &mut Command,
+    command: &Command,
     inherit: Inherit<'_>,
     limits: Limits,
     stop: BorrowedFd<'_>,
     mut heard: impl FnMut(Stream, &[u8]),
 ) -> io::Result<Ending> {
-    let child = spawn::spawn(command, inherit, Stdio::null(), None)?;
-    finish(child, limits, Some(stop), &mut heard)
+    let child = spawn::spawn(command, inherit, nothing()?.as_fd(), None)?;
+    finish(&child, limits, Some(stop), &mut heard)
+}
+
+/// An empty input.
+fn nothing() -> io::Result<File> {
+    File::open("/dev/null")
 }
 
 /// Watches a child until it has ended.
 fn finish(
-    mut child: Child,
+    child: &Child,
     limits: Limits,
     stop: Option<BorrowedFd<'_>>,
     heard: &mut impl FnMut(Stream, &[u8]),
 ) -> io::Result<Ending> {
-    let outcome = supervise(&mut child, limits, stop, heard);
+    let outcome = supervise(child, limits, stop, heard);
     if outcome.is_err() {
         // Never leave one behind that nobody watches.
-        let _ = child.kill();
+        child.kill();
     }
-    let status = child.wait()?;
+    let (code, signal) = child.wait()?;
     let cut = outcome?;
-    Ok(Ending { code: status.code(), signal: status.signal(), cut })
-}
-
-/// The pipes of a child that are still open.
-struct Pipes {
-    open: Vec<(Stream, OwnedFd)>,
-    buffer: Box<[u8]>,
+    Ok(Ending { code, signal, cut })
 }
 
 fn supervise(
-    child: &mut Child,
+    child: &Child,
     limits: Limits,
     stop: Option<BorrowedFd<'_>>,
     heard: &mut impl FnMut(Stream, &[u8]),
 ) -> io::Result<Option<Cut>> {
     let mut pipes = Pipes::of(child)?;
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
-    let ended = pidfd_open(pid, PidfdFlags::empty())?;
+    let pid = child.pid;
     let mut clock = Clock::new(limits, pid);
     let mut cut = None;
     let mut kill_at = None;
@@ -132,16 +131,20 @@ fn supervise(
             _ => {}
         }
         let wake = kill_at.or_else(|| clock.wake());
-        let mut watched = vec![PollFd::new(&ended, PollFlags::IN)];
+        let rest = pipes.rest(now);
+        let wake = rest.into_iter().chain(wake).min();
+        let mut watched = vec![PollFd::new(&child.ended, PollFlags::IN)];
         if let Some(stop) = stop.filter(|_| cut.is_none()) {
             watched.push(PollFd::from_borrowed_fd(stop, PollFlags::IN));
         }
         let first_pipe = watched.len();
-        watched.extend(pipes.open.iter().map(|(_, pipe)| PollFd::new(pipe, PollFlags::IN)));
+        if rest.is_none() {
+            watched.extend(pipes.watched());
+        }
         wait(&mut watched, wake)?;
         let ready: Vec<bool> = watched.iter().map(|fd| !fd.revents().is_empty()).collect();
         drop(watched);
-        if pipes.read(&ready[first_pipe..], heard)? {
+        if rest.is_none() && pipes.read(&ready[first_pipe..], heard)? {
             clock.moved();
         }
         if first_pipe == 2 && ready[1] {
@@ -207,61 +210,6 @@ impl Clock {
     }
 }
 
-impl Pipes {
-    fn of(child: &mut Child) -> io::Result<Self> {
-        let output = child.stdout.take().map(|pipe| (Stream::Output, OwnedFd::from(pipe)));
-        let error = child.stderr.take().map(|pipe| (Stream::Error, OwnedFd::from(pipe)));
-        let open: Vec<_> = output.into_iter().chain(error).collect();
-        for (_, pipe) in &open {
-            rustix::io::ioctl_fionbio(pipe, true)?;
-        }
-        Ok(Self { open, buffer: vec![0; 16 * 1024].into_boxed_slice() })
-    }
-
-    /// Reads once from each pipe that is ready and closes those at their end; tells whether there was anything.
-    fn read(&mut self, ready: &[bool], heard: &mut impl FnMut(Stream, &[u8])) -> io::Result<bool> {
-        let mut any = false;
-        let mut index = 0;
-        let buffer = &mut self.buffer;
-        let mut failure = None;
-        self.open.retain(|(stream, pipe)| {
-            let is_ready = ready.get(index).copied().unwrap_or(false);
-            index += 1;
-            if !is_ready {
-                return true;
-            }
-            match rustix::io::read(pipe, &mut buffer[..]) {
-                Ok(0) => false,
-                Ok(count) => {
-                    heard(*stream, &buffer[..count]);
-                    any = true;
-                    true
-                }
-                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => true,
-                Err(error) => {
-                    failure = Some(error.into());
-                    false
-                }
-            }
-        });
-        failure.map_or(Ok(any), Err)
-    }
-
-    /// Reads what is left after the child's end.
-    fn drain(&mut self, heard: &mut impl FnMut(Stream, &[u8])) -> io::Result<()> {
-        let until = Instant::now() + DRAIN;
-        while !self.open.is_empty() && Instant::now() < until {
-            let mut watched: Vec<_> =
-                self.open.iter().map(|(_, pipe)| PollFd::new(pipe, PollFlags::IN)).collect();
-            wait(&mut watched, Some(until))?;
-            let ready: Vec<bool> = watched.iter().map(|fd| !fd.revents().is_empty()).collect();
-            drop(watched);
-            self.read(&ready, heard)?;
-        }
-        Ok(())
-    }
-}
-
 /// Waits until something is ready or the time has come.
 fn wait(watched: &mut [PollFd<'_>], wake: Option<Instant>) -> io::Result<()> {
     let timeout = wake.map(|time| time.saturating_duration_since(Instant::now()));
@@ -272,5 +220,110 @@ fn wait(watched: &mut [PollFd<'_>], wake: Option<Instant>) -> io::Result<()> {
     match poll(watched, timeout.as_ref()) {
         Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::rsync::command::ENVIRONMENT;
+
+    fn with(
+        program: &str,
+        arguments: &[&str],
+        inherit: Inherit<'_>,
+    ) -> io::Result<(Ending, Vec<u8>, Vec<u8>)> {
+        let (stop, _held) = UnixStream::pair().expect("a pair");
+        let mut command = Command::new(program);
+        command.args(arguments).env_clear().envs(ENVIRONMENT);
+        let (mut output, mut error) = (Vec::new(), Vec::new());
+        let ending = run(&command, inherit, Limits::default(), stop.as_fd(), |stream, bytes| match stream {
+            Stream::Output => output.extend_from_slice(bytes),
+            Stream::Error => error.extend_from_slice(bytes),
+        })?;
+        Ok((ending, output, error))
+    }
+
+    fn shell(script: &str) -> (Ending, String, String) {
+        let (ending, output, error) = with("sh", &["-c", script], Inherit::default()).expect("starts");
+        let text = |bytes| String::from_utf8(bytes).expect("is text");
+        (ending, text(output), text(error))
+    }
+
+    #[test]
+    fn both_outputs_and_the_end_are_told() {
+        let (ending, output, error) = shell("cat; echo out; echo err >&2; exit 3");
+        assert_eq!(ending, Ending { code: Some(3), signal: None, cut: None });
+        assert_eq!((output.as_str(), error.as_str()), ("out\n", "err\n"));
+    }
+
+    #[test]
+    fn a_child_has_its_own_group_the_fixed_environment_and_signals_as_they_are_by_default() {
+        let (_, output, _) = shell("echo $$ $(cut -d' ' -f5 /proc/$$/stat); env | sort");
+        let (first, environment) = output.split_once('\n').expect("two lines");
+        let (process, group) = first.split_once(' ').expect("two numbers");
+        assert_eq!(process, group);
+        let names: Vec<_> =
+            environment.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name).collect();
+        assert!(
+            names.iter().all(|name| ["LC_ALL", "PATH", "PWD", "SHLVL", "_", "OLDPWD"].contains(name)),
+            "{names:?}"
+        );
+        // Rust ignores SIGPIPE in its own programs.
+        assert_eq!(shell("kill -PIPE $$; exit 3").0.signal, Some(13));
+        let (_, blocked, _) = shell("exec grep SigBlk /proc/self/status");
+        assert_eq!(blocked.split_whitespace().nth(1), Some("0000000000000000"));
+    }
+
+    #[test]
+    fn it_starts_in_the_directory_and_holds_nothing_but_the_lock() {
+        let (folder, lock) = (File::open("/usr").expect("opens"), tempfile::tempfile().expect("a file"));
+        let held = |inherit| -> Vec<String> {
+            // The shell is at home where it was started, and its own pipes differ each time.
+            let script = "pwd; for fd in /proc/$$/fd/*; do readlink $fd; done";
+            let (_, output, _) = with("sh", &["-c", script], inherit).expect("starts");
+            let output = String::from_utf8(output).expect("is text");
+            output.lines().filter(|line| line.starts_with('/')).map(str::to_owned).collect()
+        };
+        let directory = Some(folder.as_fd());
+        let without = held(Inherit { directory, lock: None });
+        let mut with_lock = held(Inherit { directory, lock: Some(lock.as_fd()) });
+        assert_eq!(with_lock[0], "/usr");
+        let is_lock = |line: &String| line.ends_with("(deleted)");
+        assert_eq!(with_lock.iter().filter(|line| is_lock(line)).count(), 1, "{with_lock:?}");
+        with_lock.retain(|line| !is_lock(line));
+        assert_eq!(with_lock, without);
+    }
+
+    #[test]
+    fn what_can_not_be_started_says_so_at_once() {
+        let kind = |program| with(program, &[], Inherit::default()).err().map(|error| error.kind());
+        assert_eq!(kind("no-such-program-4711"), Some(io::ErrorKind::NotFound));
+        assert_eq!(kind("/no-such-program-4711"), Some(io::ErrorKind::NotFound));
+        assert_eq!(kind("/etc/passwd"), Some(io::ErrorKind::PermissionDenied));
+    }
+
+    #[test]
+    fn a_flood_arrives_whole() {
+        let script =
+            "head -c 5000000 /dev/zero; i=0; while [ $i -lt 300 ]; do echo line >&2; i=$((i+1)); done";
+        let (ending, output, error) = shell(script);
+        assert_eq!((ending.code, output.len(), error.len()), (Some(0), 5_000_000, 1500));
+    }
+
+    #[test]
+    fn children_can_be_started_from_many_threads_at_once() {
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                scope.spawn(move || {
+                    for number in 0..20 {
+                        let code = (thread * 20 + number) % 256;
+                        assert_eq!(shell(&format!("exit {code}")).0.code, Some(code));
+                    }
+                });
+            }
+        });
     }
 }

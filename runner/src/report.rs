@@ -8,6 +8,7 @@ mod terminal;
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::iter::once;
 use std::path::Path;
 use std::sync::mpsc::Receiver;
 
@@ -20,7 +21,6 @@ use jiff::Timestamp;
 use crate::backup::Happening;
 use crate::identity::Identity;
 use crate::plan::Plan;
-use crate::rsync::command::Request;
 use crate::rsync::output::Progress;
 use crate::stats_log::{StatsLog, StatsLogError};
 use crate::{command_line, journal_socket, print};
@@ -30,11 +30,16 @@ pub use terminal::paint;
 /// Most text that is kept for the closing table; when very many paths fail, each is shown with its first message.
 const KEPT_MESSAGE_BYTES: usize = 256 * 1024;
 
+/// Most that is written before it is shown, so that the screen is not behind by more.
+const MOST_AT_ONCE: usize = 64;
+
 /// The one place from which a run speaks.
 pub struct Reporter {
     identity: Identity,
     log: Option<StatsLog>,
     view: Box<dyn View>,
+    /// They are wanted at the end also where no table is shown.
+    keeps_ends: bool,
     finished: Vec<PathFinished>,
     message_bytes: usize,
     /// Print each record on standard output too.
@@ -45,12 +50,24 @@ pub struct Reporter {
     complaint: Option<String>,
 }
 
+/// What has been to the log and is to be shown.
+enum Written {
+    /// A record, and whether it is in the log.
+    Record((Record, bool)),
+    /// Something that belongs to no record.
+    Nothing(Happening),
+}
+
 /// A way of showing a run to people.
 trait View {
     /// A record was written.
     fn record(&mut self, body: &Body);
+    /// Whether it shows how far a path is.
+    fn shows_progress(&self) -> bool {
+        false
+    }
     /// A path is under way.
-    fn progress(&mut self, host: &str, path: &str, progress: Progress);
+    fn progress(&mut self, _host: &str, _path: &str, _progress: Progress) {}
     /// A path has failed and will be tried again; its record comes then.
     fn postponed(&mut self, finished: &PathFinished) {
         self.warn(&plain::postponed(finished));
@@ -61,8 +78,12 @@ trait View {
     fn note(&mut self, message: &str);
     /// The next record is not in the stats log.
     fn not_logged(&mut self, _record: &Record) {}
+    /// Whether it shows the closing table.
+    fn shows_summary(&self) -> bool {
+        false
+    }
     /// The closing table.
-    fn close(&mut self, summary: &str);
+    fn close(&mut self, _summary: &str) {}
 }
 
 impl Reporter {
@@ -76,6 +97,7 @@ impl Reporter {
             identity,
             log: None,
             view,
+            keeps_ends: false,
             finished,
             message_bytes: 0,
             json,
@@ -95,11 +117,21 @@ impl Reporter {
         self.verbose = true;
         for planned in &plan.hosts {
             for path in &planned.paths {
-                let request = Request { max_delete: path.max_delete, escapes_names };
-                let line = command_line::of_path(config, planned.host, path.job, request);
+                let request = path.request(escapes_names);
+                let line = command_line::of_path(&config.backup_base, planned.host, path.job, request);
                 self.commands.insert((planned.host.name.to_string(), path.job.path.clone()), line);
             }
         }
+    }
+
+    /// Whether anybody sees how far a path is.
+    pub fn shows_progress(&self) -> bool {
+        self.view.shows_progress()
+    }
+
+    /// Whether the commands are shown.
+    pub fn is_verbose(&self) -> bool {
+        self.verbose
     }
 
     /// Who started the run.
@@ -108,27 +140,63 @@ impl Reporter {
     }
 
     /// Tells everything that comes until all senders are gone.
+    ///
+    /// What has gathered meanwhile is written first, then made sure on the disk at once, and then shown: so each end
+    /// of a path that anybody sees is sure, and a slow disk holds up no transfer.
     pub fn tell_all(&mut self, happenings: &Receiver<Happening>) {
-        for happening in happenings {
-            match happening {
-                Happening::Record(body) => self.tell(body),
-                Happening::Warning(message) => self.view.warn(&message),
-                Happening::Postponed(finished) => self.view.postponed(&finished),
-                Happening::Progress { host, path, progress } => self.view.progress(&host, &path, progress),
+        while let Ok(first) = happenings.recv() {
+            let gathered: Vec<_> = once(first).chain(happenings.try_iter()).take(MOST_AT_ONCE).collect();
+            self.tell_gathered(gathered);
+        }
+    }
+
+    fn tell_gathered(&mut self, gathered: Vec<Happening>) {
+        let write = |happening| match happening {
+            Happening::Record(body) => Written::Record(self.log(body)),
+            other => Written::Nothing(other),
+        };
+        let mut written: Vec<Written> = gathered.into_iter().map(write).collect();
+        if let Some(Err(error)) = self.log.as_mut().map(StatsLog::sync) {
+            self.complain(&error);
+            for written in &mut written {
+                if let Written::Record((record, is_logged)) = written {
+                    *is_logged &= !record.body.must_last();
+                }
+            }
+        }
+        for written in written {
+            match written {
+                Written::Record((record, is_logged)) => self.show(record, is_logged),
+                Written::Nothing(Happening::Record(body)) => self.tell(body),
+                Written::Nothing(Happening::Warning(message)) => self.view.warn(&message),
+                Written::Nothing(Happening::Note(message)) => self.view.note(&message),
+                Written::Nothing(Happening::Postponed(finished)) => self.view.postponed(&finished),
+                Written::Nothing(Happening::Progress { host, path, progress }) => {
+                    self.view.progress(&host, &path, progress);
+                }
             }
         }
     }
 
     /// Writes a record and shows it.
     pub fn tell(&mut self, body: Body) {
+        self.tell_gathered(vec![Happening::Record(body)]);
+    }
+
+    /// Writes a record; tells whether it is in the log.
+    fn log(&mut self, body: Body) -> (Record, bool) {
         let record = Record { time: Timestamp::now(), run_id: self.identity.run_id.clone(), body };
-        match self.log.as_mut().map(|log| log.append(&record)) {
-            Some(Ok(())) => {}
-            Some(Err(error)) => {
-                self.complain(&error);
-                self.view.not_logged(&record);
-            }
-            None => self.view.not_logged(&record),
+        let appended = self.log.as_mut().map(|log| log.append(&record));
+        let is_logged = matches!(appended, Some(Ok(())));
+        if let Some(Err(error)) = appended {
+            self.complain(&error);
+        }
+        (record, is_logged)
+    }
+
+    fn show(&mut self, record: Record, is_logged: bool) {
+        if !is_logged {
+            self.view.not_logged(&record);
         }
         if self.json {
             print::line(record.encode().trim_end());
@@ -137,7 +205,9 @@ impl Reporter {
         if self.verbose {
             self.show_more(&record.body);
         }
-        if let Body::PathFinished(finished) = record.body {
+        if let Body::PathFinished(finished) = record.body
+            && (self.keeps_ends || self.view.shows_summary())
+        {
             self.keep(*finished);
         }
     }
@@ -154,6 +224,11 @@ impl Reporter {
     /// Shows a warning that is no record.
     pub fn warn(&mut self, message: &str) {
         self.view.warn(message);
+    }
+
+    /// From now on the ends of paths are kept for [`Self::finished`].
+    pub fn keep_ends(&mut self) {
+        self.keeps_ends = true;
     }
 
     /// The ends of paths that were told so far.

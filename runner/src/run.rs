@@ -75,15 +75,19 @@ fn run(plan: &Plan<'_>, config: &Config, prepared: &Prepared, reporter: &mut Rep
         rsync_version: programs.rsync.map(|version| version.to_string()),
     }));
     if let Some(snapshots) = &mut snapshots {
+        reporter.keep_ends();
         snapshots.before(reporter);
     }
     let cores = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let parallel = config.parallel.unwrap_or(cores);
     let (happened, happenings) = mpsc::channel();
+    let (shows_progress, verbose) = (reporter.shows_progress(), reporter.is_verbose());
     let outcome = thread::scope(|scope| {
         let work = scope.spawn(|| {
             let happened = happened;
-            let session = Session { base, lock, programs, stop, floor, hooks, happened: &happened };
+            let happened = &happened;
+            let session =
+                Session { base, lock, programs, stop, hooks, floor, happened, shows_progress, verbose };
             backup::all(plan, session, parallel, config.retry_wait)
         });
         reporter.tell_all(&happenings);

@@ -14,7 +14,7 @@ use std::sync::{Arc, Once};
 use backup_common::config::Host;
 use backup_common::lines::{Line, LineBuffer};
 use backup_common::reason::Reason;
-use backup_common::record::{Body, PathFinished, Record, TransferStats};
+use backup_common::record::{Body, PathFinished, Record};
 use backup_common::status::Status;
 use jiff::Timestamp;
 use rustix::fs::{FileType, Mode, OFlags, fdatasync, fstat, ftruncate, open, stat};
@@ -31,6 +31,8 @@ pub struct StatsLog {
     path: PathBuf,
     file: OwnedFd,
     torn: bool,
+    /// What was written and must last, but is not on the disk yet.
+    waits: bool,
 }
 
 /// Why a record is not in the log.
@@ -63,12 +65,13 @@ impl StatsLog {
         }
         // A writer that was killed may have left half a line; ours must not be glued to it.
         let torn = last_byte(&file).map_err(failed)?.is_some_and(|byte| byte != b'\n');
-        Ok(Self { path: path.to_owned(), file, torn })
+        Ok(Self { path: path.to_owned(), file, torn, waits: false })
     }
 
-    /// Appends a record; the ends of paths and runs are on the disk when this returns.
+    /// Appends a record with one write. The ends of paths and runs are only sure after [`Self::sync`].
     pub fn append(&mut self, record: &Record) -> Result<(), StatsLogError> {
         if self.was_rotated() {
+            self.sync()?;
             *self = Self::open(&self.path)?;
         }
         let failed = |path: &Path, error: io::Error| StatsLogError::Io(path.to_owned(), error);
@@ -85,8 +88,14 @@ impl StatsLog {
             return Err(failed(&self.path, io::ErrorKind::StorageFull.into()));
         }
         self.torn = false;
-        if record.body.must_last() {
-            fdatasync(&self.file).map_err(|error| failed(&self.path, error.into()))?;
+        self.waits |= record.body.must_last();
+        Ok(())
+    }
+
+    /// Waits until the ends of paths and runs that were appended are on the disk.
+    pub fn sync(&mut self) -> Result<(), StatsLogError> {
+        if std::mem::take(&mut self.waits) {
+            fdatasync(&self.file).map_err(|error| StatsLogError::Io(self.path.clone(), error.into()))?;
         }
         Ok(())
     }
@@ -133,17 +142,17 @@ pub fn last_seen(path: &Path, hosts: &[Host]) -> AllLastSeen {
         host.paths.iter().map(|job| (host.name.to_string(), job.path.clone())).collect()
     };
     let mut missing: HashSet<_> = hosts.iter().filter(|host| host.enabled).flat_map(paths).collect();
-    let mut settled = HashSet::new();
+    let (mut settled, mut newest) = (HashSet::new(), HashSet::new());
     let mut seen = AllLastSeen::new();
     // To open a pipe would wait for its writer.
     let Some(file) = path.is_file().then(|| File::open(path).ok()).flatten() else { return seen };
     // What was read before an error is known.
     let _ = backwards::lines(&file, LOOK_BACK_BYTES, |line| {
         if let Ok(Record { body: Body::PathFinished(finished), .. }) = Record::decode(line) {
-            let place = (finished.host, finished.path);
+            let place = (finished.host.clone(), finished.path.clone());
             if !settled.contains(&place) {
                 let seen = seen.entry(place.clone()).or_default();
-                if take_older(seen, finished.status, finished.reason, finished.stats.as_ref()) {
+                if take_older(seen, newest.insert(place.clone()), &finished) {
                     missing.remove(&place);
                     settled.insert(place);
                 }
@@ -208,15 +217,22 @@ fn each_record(path: &Path, mut found: impl FnMut(Record)) {
 /// Takes in a record that is older than those before; tells whether nothing older matters.
 ///
 /// Only a source that is in the backup counts: what a failed try has listed may be a part of it.
-fn take_older(seen: &mut LastSeen, status: Status, reason: Reason, figures: Option<&TransferStats>) -> bool {
-    match (status, figures) {
+fn take_older(seen: &mut LastSeen, is_newest: bool, older: &PathFinished) -> bool {
+    // Its figures say that rsync ran; without them nothing was deleted.
+    let figures = older.stats.as_ref();
+    let deleted = figures.is_some_and(|figures| figures.files_deleted > 0);
+    seen.reached |= is_newest && figures.is_some();
+    match (older.status, figures) {
         (Status::Success | Status::Warning, Some(figures)) => {
             seen.files = figures.files;
+            seen.deletes |= deleted;
             return true;
         }
-        // Its figures say that rsync ran and was stopped; without them nothing was deleted.
-        (_, Some(_)) if matches!(reason, Reason::MaxDelete | Reason::EmptySource) => seen.stopped = true,
-        _ => {}
+        (_, Some(_)) if matches!(older.reason, Reason::MaxDelete | Reason::EmptySource) => {
+            seen.stopped |= deleted;
+            seen.shrunk |= older.reason == Reason::MaxDelete;
+        }
+        _ => seen.deletes |= older.reason == Reason::NoSpace,
     }
     false
 }
@@ -227,7 +243,7 @@ mod tests {
 
     use backup_common::config::Config;
     use backup_common::error_kind::ErrorCounts;
-    use backup_common::record::RunRefused;
+    use backup_common::record::{RunRefused, TransferStats};
 
     use super::*;
 
@@ -267,6 +283,17 @@ mod tests {
 
     /// The end of a path as a line of the log.
     fn ended(host: &str, path: &str, status: Status, reason: Reason, files: Option<u64>) -> String {
+        let figures = files.map(|files| TransferStats { files, ..TransferStats::default() });
+        ended_with(host, path, status, reason, figures)
+    }
+
+    fn ended_with(
+        host: &str,
+        path: &str,
+        status: Status,
+        reason: Reason,
+        figures: Option<TransferStats>,
+    ) -> String {
         let finished = PathFinished {
             host: host.to_owned(),
             path: path.to_owned(),
@@ -278,7 +305,7 @@ mod tests {
             attempts: 1,
             started: Timestamp::UNIX_EPOCH,
             duration_seconds: 0.0,
-            stats: files.map(|files| TransferStats { files, ..TransferStats::default() }),
+            stats: figures,
             error_count: 0,
             warning_count: 0,
             errors: ErrorCounts::new(),
@@ -297,7 +324,13 @@ mod tests {
     fn a_failed_try_does_not_change_what_was_seen_but_its_stop() {
         let mut log = String::new();
         let mut step = |status, reason, files: Option<u64>| {
-            log.push_str(&ended("a", "/x", status, reason, files));
+            let deleted = if reason == Reason::MaxDelete { 60 } else { 0 };
+            let stats = files.map(|files| TransferStats {
+                files,
+                files_deleted: deleted,
+                ..TransferStats::default()
+            });
+            log.push_str(&ended_with("a", "/x", status, reason, stats));
             let seen = seen_in(&log)[&("a".to_owned(), "/x".to_owned())];
             (seen.files, seen.stopped)
         };
@@ -312,6 +345,34 @@ mod tests {
             (1, false),
             "accepted, or emptied without delete"
         );
+    }
+
+    #[test]
+    fn what_was_deleted_and_what_was_only_counted_are_told_apart() {
+        let seen = |ends: &[(Status, Reason, Option<u64>)]| {
+            let log = ends.iter().fold(String::new(), |log, (status, reason, deleted)| {
+                let stats = deleted.map(|files_deleted| TransferStats {
+                    files: 9,
+                    files_deleted,
+                    ..TransferStats::default()
+                });
+                log + &ended_with("a", "/x", *status, *reason, stats)
+            });
+            let seen = seen_in(&log)[&("a".to_owned(), "/x".to_owned())];
+            (seen.deletes, seen.shrunk, seen.stopped, seen.reached)
+        };
+        let good = |deleted| (Status::Success, Reason::Ok, Some(deleted));
+        let bad = |reason, deleted| (Status::Failed, reason, deleted);
+        assert_eq!(seen(&[good(0)]), (false, false, false, true));
+        assert_eq!(seen(&[good(3)]), (true, false, false, true));
+        assert_eq!(seen(&[good(3), good(0)]), (false, false, false, true));
+        assert_eq!(seen(&[good(0), bad(Reason::MaxDelete, Some(0))]), (false, true, false, true));
+        assert_eq!(seen(&[good(0), bad(Reason::MaxDelete, Some(50))]), (false, true, true, true));
+        let twice = [good(0), bad(Reason::MaxDelete, Some(50)), bad(Reason::MaxDelete, Some(0))];
+        assert_eq!(seen(&twice), (false, true, true, true));
+        assert_eq!(seen(&[good(0), bad(Reason::EmptySource, Some(0))]), (false, false, false, true));
+        assert_eq!(seen(&[good(0), bad(Reason::NoSpace, None)]), (true, false, false, false));
+        assert_eq!(seen(&[good(0), bad(Reason::Unreachable, None)]), (false, false, false, false));
     }
 
     #[test]

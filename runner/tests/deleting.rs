@@ -101,6 +101,121 @@ fn without_a_guard_an_emptied_source_is_a_success() {
 }
 
 #[test]
+fn an_emptied_source_deletes_nothing_where_files_come_and_go() {
+    let site = Site::new();
+    let sshd = Sshd::start(&site.path("."));
+    for (name, keys) in [("here", String::new()), ("there", sshd.host_keys())] {
+        let source = source_of(&site, &format!("{name}-src"), 30);
+        site.configure("", &host(name, &keys, &source));
+        assert_eq!(site.backup(&[]).code, 0);
+        fs::remove_file(source.join("f0001")).unwrap();
+        assert_eq!(site.backup(&[]).code, 0);
+        assert_eq!(site.last(name, &source).stats.unwrap().files_deleted, 1);
+        empty(&source);
+        for _ in 0..3 {
+            assert_eq!(site.backup(&[]).code, 10);
+            let finished = site.last(name, &source);
+            assert_eq!((finished.status, finished.reason), (Status::Failed, Reason::EmptySource));
+            assert_eq!(files_in(&site.base().join(name).join("data")), 29);
+        }
+    }
+}
+
+#[test]
+fn an_empty_source_deletes_nothing_in_a_backup_that_no_run_knows() {
+    let site = Site::new();
+    let source = source_of(&site, "src", 30);
+    site.configure("", &host("h", "", &source));
+    assert_eq!(site.backup(&[]).code, 0);
+    // As after a move to another server, or when the log is rotated away.
+    fs::remove_file(site.path("stats.log")).unwrap();
+    empty(&source);
+    assert_eq!(site.backup(&[]).code, 10);
+    assert_eq!(site.verdict("h", &source), (Status::Failed, Reason::EmptySource));
+    assert_eq!(files_in(&site.base().join("h/data")), 30);
+}
+
+#[test]
+fn what_is_gone_is_deleted_by_a_second_call_and_told_as_one() {
+    let site = Site::new();
+    let sshd = Sshd::start(&site.path("."));
+    for (name, keys) in [("here", String::new()), ("there", sshd.host_keys())] {
+        let source = site.source(&format!("{name}-src"), &[("a", "1"), ("b/c/d", "22"), ("e", "333")]);
+        site.configure("  rsync_options: -ac --delete", &host(name, &keys, &source));
+        assert_eq!(site.backup(&[]).code, 0);
+        fs::remove_dir_all(source.join("b")).unwrap();
+        fs::write(source.join("new"), "4444").unwrap();
+        let output = site.backup(&["--verbose"]);
+        assert_eq!(output.code, 0, "{output:?}");
+        let calls: Vec<_> = output.stdout.lines().filter(|line| line.contains("&& rsync")).collect();
+        assert_eq!(calls.len(), 2, "{output:?}");
+        assert!(calls[0].contains("--max-delete=0") && calls[1].contains("--max-delete=50"), "{calls:?}");
+        let finished = site.last(name, &source);
+        assert_eq!((finished.exit_code, finished.warning_count, finished.messages.len()), (Some(0), 0, 0));
+        let stats = finished.stats.unwrap();
+        assert_eq!((stats.files, stats.files_transferred, stats.files_deleted), (4, 1, 3));
+        let data = site.base().join(name).join("data");
+        assert!(data.join("new").exists() && !data.join("b").exists());
+        // One call is enough for what has not lost anything, and for what loses something each time.
+        fs::remove_file(source.join("new")).unwrap();
+        for deleted in [1, 0, 0] {
+            let output = site.backup(&["--verbose"]);
+            assert_eq!(output.code, 0, "{output:?}");
+            assert_eq!(
+                output.stdout.lines().filter(|line| line.contains("&& rsync")).count(),
+                1,
+                "{output:?}"
+            );
+            assert_eq!(site.last(name, &source).stats.unwrap().files_deleted, deleted);
+        }
+    }
+}
+
+#[test]
+fn what_has_become_something_else_is_replaced() {
+    let site = Site::new();
+    let sshd = Sshd::start(&site.path("."));
+    for (name, keys) in [("here", String::new()), ("there", sshd.host_keys())] {
+        let source =
+            site.source(&format!("{name}-src"), &[("a/b/c", "1"), ("a/d", "1"), ("e", "22"), ("f", "1")]);
+        site.configure("", &host(name, &keys, &source));
+        assert_eq!(site.backup(&[]).code, 0);
+        fs::remove_dir_all(source.join("a")).unwrap();
+        fs::write(source.join("a"), "now a file").unwrap();
+        fs::remove_file(source.join("e")).unwrap();
+        fs::create_dir(source.join("e")).unwrap();
+        fs::write(source.join("e/new"), "1").unwrap();
+        let output = site.backup(&[]);
+        assert_eq!(output.code, 0, "{output:?}");
+        let finished = site.last(name, &source);
+        assert_eq!((finished.exit_code, finished.error_count, finished.messages.len()), (Some(0), 0, 0));
+        let data = site.base().join(name).join("data");
+        assert_eq!(fs::read_to_string(data.join("a")).unwrap(), "now a file");
+        assert!(data.join("e/new").exists());
+        assert_eq!(finished.stats.unwrap().files_transferred, 2);
+    }
+}
+
+#[test]
+fn directories_are_counted_by_the_second_call() {
+    let site = Site::new();
+    let names: Vec<String> = (0..20).map(|number| format!("d{number}/f")).collect();
+    let files: Vec<(&str, &str)> =
+        names.iter().map(|name| (name.as_str(), "x")).chain([("g", "x")]).collect();
+    let source = site.source("src", &files);
+    site.configure("", &host("h", "max_delete: 25", &source));
+    assert_eq!(site.backup(&[]).code, 0);
+    for number in 0..20 {
+        fs::remove_dir_all(source.join(format!("d{number}"))).unwrap();
+    }
+    // Twenty files are within the limit, and with their directories they are not.
+    assert_eq!(site.backup(&[]).code, 10);
+    let finished = site.last("h", &source);
+    assert_eq!((finished.status, finished.reason), (Status::Failed, Reason::MaxDelete));
+    assert_eq!(finished.stats.unwrap().files_deleted, 25);
+}
+
+#[test]
 fn an_emptied_source_is_seen_also_where_nothing_is_ever_deleted() {
     let site = Site::new();
     let source = source_of(&site, "src", 5);
@@ -113,11 +228,46 @@ fn an_emptied_source_is_seen_also_where_nothing_is_ever_deleted() {
 }
 
 #[test]
-fn a_shrunk_source_costs_one_budget_and_not_one_a_night() {
+fn a_shrunk_source_costs_nothing_where_files_rarely_go() {
     let site = Site::new();
     let source = source_of(&site, "src", 300);
     site.configure("", &host("h", "", &source));
     assert_eq!(site.backup(&[]).code, 0);
+    let taken: Vec<PathBuf> = (100..300).map(|number| source.join(format!("f{number:04}"))).collect();
+    for file in &taken {
+        fs::remove_file(file).unwrap();
+    }
+    fs::write(source.join("new"), "x").unwrap();
+    for _ in 0..3 {
+        assert_eq!(site.backup(&[]).code, 10);
+        let finished = site.last("h", &source);
+        assert_eq!((finished.status, finished.reason), (Status::Failed, Reason::MaxDelete));
+        assert_eq!((finished.exit_code, finished.stats.unwrap().files_deleted), (Some(25), 0));
+        // 20 % of 301 files and directories.
+        let why = "200 files of the backup would go, and max_delete allows 60: nothing was deleted";
+        assert_eq!(finished.messages, [why]);
+        assert_eq!(files_in(&site.base().join("h/data")), 301, "what is new is in the backup");
+    }
+    // Most files come back, and all is well again.
+    for file in &taken[5..] {
+        fs::write(file, "x").unwrap();
+    }
+    assert_eq!(site.backup(&[]).code, 0);
+    assert_eq!(files_in(&site.base().join("h/data")), 296);
+}
+
+#[test]
+fn a_shrunk_source_costs_one_budget_and_not_one_a_night() {
+    let site = Site::new();
+    let source = source_of(&site, "src", 302);
+    site.configure("", &host("h", "", &source));
+    assert_eq!(site.backup(&[]).code, 0);
+    // Files have gone in the run before, so that the next one does not count beforehand.
+    for name in ["f0300", "f0301"] {
+        fs::remove_file(source.join(name)).unwrap();
+    }
+    assert_eq!(site.backup(&[]).code, 0);
+    assert_eq!(site.last("h", &source).stats.unwrap().files_deleted, 2);
     let taken: Vec<PathBuf> = (100..300).map(|number| source.join(format!("f{number:04}"))).collect();
     for file in &taken {
         fs::remove_file(file).unwrap();

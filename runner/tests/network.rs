@@ -303,3 +303,22 @@ fn a_frozen_peer_is_given_up() {
     assert_eq!(names_in(&destination), Vec::<String>::new(), "no part of a file is left");
     assert_eq!(site.verdict("here", &site.path("other")), (Status::Success, Reason::Ok));
 }
+
+#[test]
+fn a_host_that_was_reached_last_time_is_not_asked_first_and_its_absence_is_told_all_the_same() {
+    let site = Site::new();
+    let sshd = Sshd::start(&site.path("."));
+    let source = site.source("src", &[("f", "1")]);
+    let keys = format!("{}\n    optional: true", sshd.host_keys());
+    site.configure("", &host("h", &keys, &source));
+    assert_eq!(site.backup(&[]).code, 0);
+    drop(sshd);
+    // First rsync finds out, and from then on the question beforehand, without an rsync.
+    for by_rsync in [true, false, false] {
+        let output = site.backup(&[]);
+        let finished = site.last("h", &source);
+        let end = (finished.status, finished.reason, finished.exit_code.is_some());
+        assert_eq!(end, (Status::Skipped, Reason::ConnectionRefused, by_rsync), "{finished:#?} {output:?}");
+    }
+    assert!(site.base().join("h/data/f").exists());
+}

@@ -71,8 +71,8 @@ fn measure(bench: &Bench, section: &mut Section) {
         section.at_most(&format!("{case}: wall beside rsnapshot"), rsnapshot, "×", 1.0);
     }
     section.note(
-        "The commands alone have no guard. The runner asks `ssh -G` and opens a TCP connection before each host behind ssh, and from the second run on lists each source \
-         beforehand with one more rsync, over ssh with one more connection, so that an empty source deletes nothing. With few changes that is what is measured.",
+        "The commands delete nothing (`--max-delete=0`), and nothing is gone on the sources; where something is, the runner starts a second rsync. In the first copy it asks \
+         `ssh -G` and opens a TCP connection before each host behind ssh; a host that was reached last time is not asked again.",
     );
     section.note("Each record that ends a path is on the disk (`fdatasync`) before the next one is written.");
 }

@@ -34,6 +34,10 @@ pub struct Messages {
     pub hints: BTreeSet<Reason>,
     /// An error that is about the source or the transfer as a whole, not about single files below it.
     pub whole_source: bool,
+    /// How many deletions rsync has left out because of `--max-delete`, once it has said so.
+    pub left_out: Option<u64>,
+    /// That deletions are left out is intended, and no warning.
+    pub leaves_out: bool,
 }
 
 /// What one line means.
@@ -79,6 +83,13 @@ impl Messages {
     fn end_line(&mut self, source: &str) {
         let line = std::mem::take(&mut self.line);
         let line = String::from_utf8_lossy(&line);
+        if let Some(count) = deletions_left_out(&line) {
+            // The last one counts: the local rsync says it at its end.
+            self.left_out = Some(count);
+            if self.leaves_out {
+                return;
+            }
+        }
         if line.trim().is_empty() || self.lines >= READ_LINES {
             return;
         }
@@ -169,6 +180,14 @@ fn read_line(line: &str) -> Option<Meaning> {
         return Some(Meaning { kind: ErrorKind::Other, warning: true, hint: None });
     }
     Some(Meaning { kind, warning: false, hint })
+}
+
+/// The number in `Deletions stopped due to --max-delete limit (5 skipped)` (`main.c` of rsync 3.0 and later).
+///
+/// Directories that are not empty are not among them.
+fn deletions_left_out(line: &str) -> Option<u64> {
+    let rest = line.trim_end().strip_prefix("Deletions stopped due to --max-delete limit (")?;
+    rest.strip_suffix(" skipped)")?.parse().ok()
 }
 
 /// Whether a message says nothing about something that is missing in the backup.
@@ -291,6 +310,23 @@ mod tests {
         );
         assert_eq!((messages.error_count, messages.warning_count), (0, 2));
         assert_eq!(messages.kinds[&ErrorKind::Vanished], 1);
+    }
+
+    /// Captured from rsync 3.5.0.
+    #[test]
+    fn deletions_that_were_left_out_are_counted() {
+        const LINES: &str = "Deletions stopped due to --max-delete limit (5 skipped)\nrsync error: the --max-delete limit stopped deletions (code 25) at main.c(1394) [sender=3.5.0]\n";
+        let messages = read(LINES);
+        assert_eq!((messages.left_out, messages.warning_count, messages.kept.len()), (Some(5), 1, 1));
+        let mut messages = Messages { leaves_out: true, ..Messages::default() };
+        messages.push(LINES.as_bytes(), "/data");
+        messages.finish("/data");
+        assert_eq!((messages.left_out, messages.warning_count, messages.kept.len()), (Some(5), 0, 0));
+        for line in ["Deletions stopped due to --max-delete limit (x skipped)", "say (5 skipped)"] {
+            assert_eq!(read(line).left_out, None, "{line}");
+        }
+        let flood = "noise\n".repeat(20_000) + LINES;
+        assert_eq!(read(&flood).left_out, Some(5), "whatever a host prints before");
     }
 
     #[test]

@@ -68,7 +68,7 @@ impl<'a> HostRun<'a> {
         if session.stop.signal().is_some() {
             known = Some(interrupted());
         }
-        if known.is_none() {
+        if known.is_none() && (self.passes > 1 || self.planned.needs_check()) {
             let obstacle = connect::obstacle(host, session.programs, session.stop.as_fd());
             known = obstacle.map(|obstacle| (obstacle.reason, obstacle.messages));
         }

@@ -8,7 +8,7 @@ use backup_common::config::Host;
 use backup_common::reason::Reason;
 use backup_common::status::Status;
 
-use super::path::Transfer;
+use super::transfer::Transfer;
 use crate::plan::PathPlan;
 use crate::process::{self, Inherit, Limits, Stream};
 use crate::rsync::command;
@@ -30,9 +30,7 @@ pub fn look(
     let listing = match &job.require {
         Some(name) => Listing::File(job, name),
         // An empty source takes nothing away where nothing is deleted; its end is told from the figures.
-        None if planned.held_files && planned.max_delete.is_some() && listing::can_list_source(job) => {
-            Listing::Source(job)
-        }
+        None if planned.needs_look() && listing::can_list_source(job) => Listing::Source(job),
         None => return Ok(()),
     };
     let mut rsync = Command::new("rsync");
@@ -47,7 +45,7 @@ pub fn look(
     let limits = Limits { total, idle: Some(job.io_timeout) };
     let mut entries = Entries::default();
     let mut messages = Messages::default();
-    let ending = process::run(&mut rsync, Inherit::default(), limits, stop, |stream, bytes| match stream {
+    let ending = process::run(&rsync, Inherit::default(), limits, stop, |stream, bytes| match stream {
         Stream::Output => entries.push(bytes),
         Stream::Error => messages.push(bytes, &job.path),
     });

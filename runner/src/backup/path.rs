@@ -1,35 +1,19 @@
 //! One path: the scripts before it, a look at the source, rsync in the destination, the scripts after it.
 
-use std::io;
 use std::os::fd::AsFd;
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use backup_common::config::{Host, PathJob};
-use backup_common::error_chain::ErrorChain;
-use backup_common::error_kind::{ErrorCounts, ErrorKind};
+use backup_common::error_kind::ErrorCounts;
 use backup_common::reason::Reason;
-use backup_common::record::{Body, PathFinished, PathProgress, PathStarted, TransferStats};
+use backup_common::record::{Body, PathFinished, PathStarted};
 use backup_common::status::Status;
 use jiff::Timestamp;
 
-use super::look::look;
-use super::{Happening, Outcome, Session, seconds};
-use crate::destination::DestinationError;
-use crate::hooks::{Bracket, Scene, Trouble};
+use super::transfer::{Transfer, transfer};
+use super::{Outcome, Session, seconds};
+use crate::hooks::{Bracket, Scene};
 use crate::plan::PathPlan;
-use crate::process::{self, Cut, Ending, Inherit, Limits, Stream};
-use crate::rsync::command::{self, Request};
-use crate::rsync::messages::Messages;
-use crate::rsync::output::{OutputParser, Progress};
-use crate::rsync::verdict::{of_source, verdict};
-use crate::volume;
-
-/// Least time between two progress records of a path.
-const PROGRESS_PERIOD: Duration = Duration::from_secs(10);
-
-/// What is said of a success without figures.
-const NO_FIGURES: &str = "rsync has ended without an error and without its figures, so nothing proves that it has done its work; see whether the rsync of this machine is a wrapper that hides them";
 
 /// What is known about a path before it ends.
 pub struct Attempt {
@@ -39,18 +23,6 @@ pub struct Attempt {
     attempts: u64,
     started: Timestamp,
     begun: Instant,
-}
-
-/// What a transfer leaves behind, also one that did not begin.
-pub struct Transfer {
-    /// How rsync ended, if it was started.
-    pub ending: Option<Ending>,
-    /// Its figures, if it came so far.
-    pub stats: Option<TransferStats>,
-    /// What it and the runner had to say.
-    pub messages: Messages,
-    /// Why it ended so.
-    pub reason: Reason,
 }
 
 /// Backs up a path and returns the record of its end; `status` is what a reason means for this host.
@@ -83,110 +55,6 @@ pub fn back_up(
         end = end.and_trouble(trouble.reason);
     }
     Box::new(attempt.finished(end, transfer))
-}
-
-fn transfer(host: &Host, planned: &PathPlan<'_>, session: Session<'_>) -> Transfer {
-    let job = planned.job;
-    let begun = Instant::now();
-    if let Err(refused) = look(host, planned, session.programs.escapes_names(), session.stop.as_fd()) {
-        return *refused;
-    }
-    let directory = match session.base.destination(&job.destination) {
-        Ok(directory) => directory,
-        Err(error) => {
-            return Transfer::not_begun(destination_reason(&error), &ErrorChain(&error).to_string());
-        }
-    };
-    let request = Request { max_delete: planned.max_delete, escapes_names: session.programs.escapes_names() };
-    let mut rsync = Command::new("rsync");
-    rsync.args(command::arguments(host, job, request)).env_clear().envs(command::ENVIRONMENT);
-    let inherit = Inherit { directory: Some(directory.as_fd()), lock: Some(session.lock.as_fd()) };
-    let left = job.path_timeout.map(|limit| limit.saturating_sub(begun.elapsed()));
-    let limits = Limits { total: left, idle: Some(job.io_timeout) };
-
-    let mut output = OutputParser::default();
-    let mut messages = Messages::default();
-    let mut progress = ProgressTeller { host, job, session, recorded: Instant::now() };
-    let ending =
-        process::run(&mut rsync, inherit, limits, session.floor.as_fd(), |stream, bytes| match stream {
-            Stream::Output => {
-                if let Some(found) = output.push(bytes) {
-                    progress.tell(found);
-                }
-            }
-            Stream::Error => messages.push(bytes, &job.path),
-        });
-    messages.finish(&job.path);
-    match ending {
-        Ok(ending) => {
-            let stats = output.finish();
-            let mut reason = verdict(&ending, stats.as_ref(), &messages);
-            reason = of_source(reason, stats.as_ref(), planned.held_files);
-            if reason == Reason::Protocol && ending.code == Some(0) {
-                messages.add(ErrorKind::Protocol, NO_FIGURES);
-            }
-            // A service manager that stops the run may signal rsync as well, and before us.
-            if reason == Reason::Killed && session.stop.signal().is_some() {
-                reason = Reason::Interrupted;
-            }
-            // rsync names each file that it could not write, as if only those were concerned.
-            if reason == Reason::PartialTransfer && volume::is_read_only(&directory) {
-                reason = Reason::ReadOnly;
-            }
-            if let Some(message) = session.floor.crossed()
-                && ending.cut == Some(Cut::Stopped)
-                && session.stop.signal().is_none()
-            {
-                messages.add(ErrorKind::Space, &message);
-                reason = Reason::NoSpace;
-            }
-            Transfer { ending: Some(ending), stats, messages, reason }
-        }
-        Err(error) => Transfer::not_started(&error),
-    }
-}
-
-fn destination_reason(error: &DestinationError) -> Reason {
-    let (DestinationError::Io(_, error) | DestinationError::Base(_, error)) = error else {
-        return Reason::Other;
-    };
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => Reason::PermissionDenied,
-        io::ErrorKind::ReadOnlyFilesystem => Reason::ReadOnly,
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Reason::NoSpace,
-        _ => Reason::Other,
-    }
-}
-
-impl Transfer {
-    /// A script before it has kept it from beginning.
-    fn prevented(trouble: &Trouble) -> Self {
-        let mut messages = Messages::default();
-        if trouble.reason == Reason::HookSkip {
-            // "Not now" is no error.
-            messages.kept.clone_from(&trouble.messages);
-        } else {
-            messages.lead(&trouble.messages);
-        }
-        Self { ending: None, stats: None, messages, reason: trouble.reason }
-    }
-
-    /// rsync could not be started.
-    pub fn not_started(error: &io::Error) -> Self {
-        if error.kind() == io::ErrorKind::NotFound {
-            return Self::not_begun(
-                Reason::RsyncMissing,
-                "cannot start rsync: it is not installed on this machine; install the package rsync",
-            );
-        }
-        Self::not_begun(Reason::Other, &format!("cannot run rsync: {error}"))
-    }
-
-    fn not_begun(reason: Reason, message: &str) -> Self {
-        let mut messages = Messages::default();
-        messages.add(ErrorKind::Other, message);
-        Self { ending: None, stats: None, messages, reason }
-    }
 }
 
 impl Attempt {
@@ -238,30 +106,5 @@ impl Attempt {
             errors: ErrorCounts::new(),
             messages,
         }
-    }
-}
-
-/// Tells the terminal of every progress, and the log now and then.
-struct ProgressTeller<'a> {
-    host: &'a Host,
-    job: &'a PathJob,
-    session: Session<'a>,
-    recorded: Instant,
-}
-
-impl ProgressTeller<'_> {
-    fn tell(&mut self, progress: Progress) {
-        let (host, path) = (self.host.name.to_string(), self.job.path.clone());
-        if self.recorded.elapsed() >= PROGRESS_PERIOD {
-            self.recorded = Instant::now();
-            self.session.tell(Body::PathProgress(PathProgress {
-                host: host.clone(),
-                path: path.clone(),
-                bytes: progress.bytes,
-                percent: f64::from(progress.percent),
-                files: progress.files,
-            }));
-        }
-        let _ = self.session.happened.send(Happening::Progress { host, path, progress });
     }
 }

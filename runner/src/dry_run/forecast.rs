@@ -19,7 +19,7 @@ use crate::parallel;
 use crate::plan::{HostPlan, PathPlan, Plan};
 use crate::process::{self, Inherit, Limits, Stream};
 use crate::programs::Programs;
-use crate::rsync::command::{self, Request};
+use crate::rsync::command::{self, Request, Step};
 use crate::rsync::messages::Messages;
 use crate::rsync::output::OutputParser;
 use crate::rsync::verdict::{of_source, verdict};
@@ -70,7 +70,7 @@ fn host<'a>(planned: &HostPlan<'a>, base: &Base, programs: &Programs, stop: &Sto
         if stop.signal().is_some() {
             known = Some(Answer::without_rsync(Reason::Interrupted, Vec::new()));
         }
-        let request = Request { max_delete: path.max_delete, escapes_names: programs.escapes_names() };
+        let request = path.request(programs.escapes_names());
         let answer = match &known {
             Some(answer) => answer.clone(),
             None => ask(host, path, request, base, stop),
@@ -121,7 +121,7 @@ fn ask(host: &Host, planned: &PathPlan<'_>, request: Request, base: &Base, stop:
     let limits = Limits { total: job.path_timeout, idle: Some(job.io_timeout) };
     let mut output = OutputParser::default();
     let mut messages = Messages::default();
-    let ending = process::run(&mut rsync, inherit, limits, stop.as_fd(), |stream, bytes| match stream {
+    let ending = process::run(&rsync, inherit, limits, stop.as_fd(), |stream, bytes| match stream {
         Stream::Output => {
             output.push(bytes);
         }
@@ -133,7 +133,7 @@ fn ask(host: &Host, planned: &PathPlan<'_>, request: Request, base: &Base, stop:
             let stats = output.finish();
             let reason = verdict(&ending, stats.as_ref(), &messages);
             let reason = of_source(reason, stats.as_ref(), planned.held_files);
-            let reason = within_budget(reason, stats.as_ref(), request.max_delete);
+            let reason = within_budget(reason, stats.as_ref(), request);
             Answer { reason, stats, messages: messages.kept }
         }
         Err(error) => {
@@ -149,7 +149,8 @@ fn ask(host: &Host, planned: &PathPlan<'_>, request: Request, base: &Base, stop:
 /// would be written by a dry run too. What is missing of the destination stands in its last argument: rsync
 /// makes nothing in a dry run, and knows an absent destination for an empty one.
 fn arguments(host: &Host, job: &PathJob, request: Request, missing: &Path) -> Vec<OsString> {
-    let mut arguments = command::arguments(host, job, Request { max_delete: None, ..request });
+    let mut arguments =
+        command::arguments(host, job, Request { max_delete: None, step: Step::Whole, ..request });
     arguments.retain(|argument| {
         let argument = argument.to_string_lossy();
         !["--log-file", "--write-batch"].iter().any(|option| argument.starts_with(option))
@@ -165,17 +166,16 @@ fn arguments(host: &Host, job: &PathJob, request: Request, missing: &Path) -> Ve
 }
 
 /// The end that the budget would bring about.
-fn within_budget(reason: Reason, stats: Option<&TransferStats>, max_delete: Option<u64>) -> Reason {
-    let (Some(stats), Some(limit)) = (stats, max_delete) else { return reason };
-    match reason {
-        Reason::Ok | Reason::VanishedFiles if stats.files_deleted > limit => {
-            if stats.files <= 1 {
-                Reason::EmptySource
-            } else {
-                Reason::MaxDelete
-            }
-        }
-        reason => reason,
+fn within_budget(reason: Reason, stats: Option<&TransferStats>, request: Request) -> Reason {
+    let (Some(stats), Some(limit)) = (stats, request.max_delete) else { return reason };
+    if !matches!(reason, Reason::Ok | Reason::VanishedFiles) {
+        return reason;
+    }
+    let least = if request.step == Step::Transfer { 0 } else { limit };
+    match (stats.files, stats.files_deleted) {
+        (0 | 1, deleted) if deleted > least => Reason::EmptySource,
+        (_, deleted) if deleted > limit => Reason::MaxDelete,
+        _ => reason,
     }
 }
 
@@ -191,7 +191,7 @@ mod tests {
         let config = Config::parse(text).expect("is right").config;
         let (host, job) = (&config.hosts[0], &config.hosts[0].paths[0]);
         let whole = command::arguments(host, job, Request { max_delete: None, ..Request::default() });
-        let request = Request { max_delete: Some(7), ..Request::default() };
+        let request = Request { max_delete: Some(7), step: Step::Transfer, ..Request::default() };
         let mut found = arguments(host, job, request, Path::new(""));
         assert_eq!(found.remove(0), "--dry-run");
         assert_eq!(
@@ -204,11 +204,16 @@ mod tests {
     #[test]
     fn more_than_the_budget_would_fail() {
         let stats = |files, files_deleted| TransferStats { files, files_deleted, ..TransferStats::default() };
-        let of = |stats, limit| within_budget(Reason::Ok, Some(&stats), limit);
+        let request = |max_delete, step| Request { max_delete, step, ..Request::default() };
+        let of = |stats, limit| within_budget(Reason::Ok, Some(&stats), request(limit, Step::Whole));
         assert_eq!(of(stats(100, 50), Some(50)), Reason::Ok);
         assert_eq!(of(stats(100, 51), Some(50)), Reason::MaxDelete);
         assert_eq!(of(stats(1, 51), Some(50)), Reason::EmptySource);
         assert_eq!(of(stats(1, 51), None), Reason::Ok);
-        assert_eq!(within_budget(Reason::Timeout, Some(&stats(1, 51)), Some(1)), Reason::Timeout);
+        let careful = request(Some(50), Step::Transfer);
+        assert_eq!(within_budget(Reason::Timeout, Some(&stats(1, 51)), careful), Reason::Timeout);
+        assert_eq!(within_budget(Reason::Ok, Some(&stats(1, 3)), careful), Reason::EmptySource);
+        assert_eq!(within_budget(Reason::Ok, Some(&stats(2, 3)), careful), Reason::Ok);
+        assert_eq!(within_budget(Reason::Ok, Some(&stats(1, 0)), careful), Reason::Ok);
     }
 }

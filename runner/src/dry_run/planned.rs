@@ -9,7 +9,7 @@ use backup_common::units;
 use crate::command_line::{self, quote};
 use crate::destination::Base;
 use crate::plan::HostPlan;
-use crate::rsync::command::{ENVIRONMENT, Request};
+use crate::rsync::command::{ENVIRONMENT, ONLY_DELETES, Request};
 use crate::snapshots;
 
 /// The lines above everything.
@@ -32,12 +32,7 @@ pub fn host(config: &Config, planned: &HostPlan<'_>, escapes_names: bool) -> Str
     let around = Around { config, host, scripts: &host.scripts };
     out.push_str(&around.before("  "));
     for path in &planned.paths {
-        out.push_str(&self::path(
-            config,
-            host,
-            path.job,
-            Request { max_delete: path.max_delete, escapes_names },
-        ));
+        out.push_str(&self::path(config, host, path.job, path.request(escapes_names)));
     }
     out.push_str(&around.after("  "));
     out
@@ -51,10 +46,18 @@ pub fn path(config: &Config, host: &Host, job: &PathJob, request: Request) -> St
     if let Some(required) = &job.require {
         let _ = writeln!(out, "    only if it holds {required}");
     }
-    let _ = writeln!(out, "    {}", command_line::of_path(config, host, job, request));
+    let _ = writeln!(out, "    {}", command_line::of_path(&config.backup_base, host, job, request));
     out.push_str(&around.after("    "));
     let _ = match request.max_delete {
-        Some(limit) => writeln!(out, "    may delete {} at most", units::counted(limit, "file")),
+        Some(limit) => {
+            let _ = write!(out, "    may delete {} at most", units::counted(limit, "file"));
+            match request.deletion() {
+                Some(_) => {
+                    writeln!(out, ", by a second call with {} --max-delete={limit}", ONLY_DELETES.join(" "))
+                }
+                None => writeln!(out),
+            }
+        }
         None if backup_common::rsync_options::deletes(&job.rsync_options) => {
             writeln!(out, "    may delete any number of files")
         }
@@ -119,6 +122,7 @@ mod tests {
 
     use super::*;
     use crate::plan::PathPlan;
+    use crate::rsync::command::Step;
 
     #[test]
     fn the_plan_is_shown_as_recorded() {
@@ -132,8 +136,10 @@ mod tests {
                 job,
                 max_delete: budgets.get(job.path.as_str()).copied().flatten(),
                 held_files: true,
+                step: if job.path == "/etc" { Step::Transfer } else { Step::Whole },
             });
-            found.push_str(&super::host(&config, &HostPlan { host, paths: paths.collect() }, true));
+            let planned = HostPlan { host, paths: paths.collect(), was_reached: false };
+            found.push_str(&super::host(&config, &planned, true));
         }
         let golden = format!("{folder}/expected.txt");
         if std::env::var_os("UPDATE_GOLDEN").is_some() {

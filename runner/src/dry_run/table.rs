@@ -68,9 +68,11 @@ pub fn table(forecasts: &[Forecast<'_>]) -> String {
 /// A path as a line of JSON, with the command that a backup would run.
 pub fn json_line(config: &Config, forecast: &Forecast<'_>) -> String {
     let job = forecast.job;
-    let mut words = vec!["rsync".to_owned()];
-    let arguments = command::arguments(forecast.host, job, forecast.request);
-    words.extend(arguments.iter().map(|word| word.to_string_lossy().into_owned()));
+    let words = |request| {
+        let arguments = command::arguments(forecast.host, job, request);
+        let arguments = arguments.iter().map(|word| word.to_string_lossy().into_owned());
+        std::iter::once("rsync".to_owned()).chain(arguments).collect::<Vec<_>>()
+    };
     let stats = forecast.stats.map_or(Value::Null, |stats| {
         json!({
             "files": stats.files,
@@ -86,7 +88,8 @@ pub fn json_line(config: &Config, forecast: &Forecast<'_>) -> String {
         "host": forecast.host.name.as_str(),
         "path": job.path,
         "dest": config.backup_base.join(&job.destination).display().to_string(),
-        "command": words,
+        "command": words(forecast.request),
+        "delete_command": forecast.request.deletion().map(words),
         "max_delete": forecast.request.max_delete,
         "status": forecast.status.name(),
         "reason": forecast.reason.name(),

@@ -3,12 +3,12 @@
 use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 
 use super::spawn::{self, Inherit};
-use super::{Ending, Limits, Stream, finish};
+use super::{Ending, Limits, Stream, finish, nothing};
 
 /// How a text reaches a child.
 #[derive(Clone, Copy, Debug)]
@@ -33,14 +33,14 @@ pub fn run_fed(
     mut heard: impl FnMut(Stream, &[u8]),
 ) -> io::Result<Ending> {
     let child = match feed {
-        Feed::Input(text) => spawn::spawn(command, Inherit::default(), Stdio::from(in_memory(text)?), None)?,
+        Feed::Input(text) => spawn::spawn(command, Inherit::default(), in_memory(text)?.as_fd(), None)?,
         Feed::Argument(text) => {
             let file = in_memory(text)?;
             command.arg(format!("/proc/self/fd/{}", file.as_raw_fd()));
-            spawn::spawn(command, Inherit::default(), Stdio::null(), Some(file.as_fd()))?
+            spawn::spawn(command, Inherit::default(), nothing()?.as_fd(), Some(file.as_fd()))?
         }
     };
-    finish(child, limits, stop, &mut heard)
+    finish(&child, limits, stop, &mut heard)
 }
 
 /// A file without a name that nobody can change any more (`memfd_create(2)`, File sealing).

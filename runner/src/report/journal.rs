@@ -12,7 +12,6 @@ use super::plain::Plain;
 use super::{View, plain};
 use crate::journal_socket::{Entry, JournalSocket, Priority};
 use crate::rsync::messages;
-use crate::rsync::output::Progress;
 
 /// Name under which the entries stand, as `journalctl -t` takes it.
 const IDENTIFIER: &str = "backup-runner";
@@ -84,8 +83,6 @@ impl View for Journal {
         self.unlogged = Some(record.encode());
     }
 
-    fn progress(&mut self, _host: &str, _path: &str, _progress: Progress) {}
-
     fn warn(&mut self, message: &str) {
         let entry = self.entry(Priority::Warning, message);
         if self.socket.send(&entry).is_err() {
@@ -99,8 +96,6 @@ impl View for Journal {
             Plain.note(message);
         }
     }
-
-    fn close(&mut self, _summary: &str) {}
 }
 
 fn of_status(status: Status) -> Priority {

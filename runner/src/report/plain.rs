@@ -8,7 +8,6 @@ use backup_common::units;
 
 use super::View;
 use crate::print;
-use crate::rsync::output::Progress;
 
 /// Prints a line for each record that a person would miss.
 pub struct Plain;
@@ -20,14 +19,16 @@ impl View for Plain {
         }
     }
 
-    fn progress(&mut self, _host: &str, _path: &str, _progress: Progress) {}
-
     fn warn(&mut self, message: &str) {
         print::error_line(message);
     }
 
     fn note(&mut self, message: &str) {
         print::line(message);
+    }
+
+    fn shows_summary(&self) -> bool {
+        true
     }
 
     fn close(&mut self, summary: &str) {
@@ -41,8 +42,6 @@ pub struct WarningsOnly;
 impl View for WarningsOnly {
     fn record(&mut self, _body: &Body) {}
 
-    fn progress(&mut self, _host: &str, _path: &str, _progress: Progress) {}
-
     fn warn(&mut self, message: &str) {
         print::error_line(message);
     }
@@ -50,8 +49,6 @@ impl View for WarningsOnly {
     fn note(&mut self, message: &str) {
         print::error_line(message);
     }
-
-    fn close(&mut self, _summary: &str) {}
 }
 
 /// A record in one line; none for those that only machines need.

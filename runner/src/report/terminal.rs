@@ -134,6 +134,10 @@ impl View for Terminal {
         }
     }
 
+    fn shows_progress(&self) -> bool {
+        true
+    }
+
     fn progress(&mut self, host: &str, path: &str, progress: Progress) {
         if let Some(bar) = self.running.get(&(host.to_owned(), path.to_owned())) {
             bar.set_position(u64::from(progress.percent));
@@ -155,6 +159,10 @@ impl View for Terminal {
 
     fn note(&mut self, message: &str) {
         self.print(None, message);
+    }
+
+    fn shows_summary(&self) -> bool {
+        true
     }
 
     fn close(&mut self, summary: &str) {

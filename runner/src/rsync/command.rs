@@ -10,13 +10,42 @@ use backup_common::config::{Access, Host, PathJob, SshTarget};
 pub struct Request {
     /// Most files that may be deleted in the destination; `None` is no limit.
     pub max_delete: Option<u64>,
+    /// What of the work is done in this call.
+    pub step: Step,
     /// The local rsync escapes the names in its remote command line by itself (from 3.2.4 on).
     pub escapes_names: bool,
+}
+
+/// What a call of rsync does; see [`crate::rsync::deletion`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Step {
+    /// All at once.
+    #[default]
+    Whole,
+    /// Everything but the deletions, which are only counted.
+    Transfer,
+    /// The deletions alone.
+    Deletion,
+}
+
+/// What turns a call into one that only deletes: nothing new is made, nothing that is there is compared or read.
+pub const ONLY_DELETES: [&str; 3] = ["--existing", "--ignore-existing", "--no-checksum"];
+
+impl Request {
+    /// The second call, where this one is the first of two.
+    pub fn deletion(self) -> Option<Self> {
+        (self.step == Step::Transfer).then_some(Self { step: Step::Deletion, ..self })
+    }
 }
 
 /// The arguments behind the program's name. The destination is the directory that rsync is started in.
 pub fn arguments(host: &Host, job: &PathJob, request: Request) -> Vec<OsString> {
     let mut arguments: Vec<String> = job.rsync_options.clone();
+    if request.step == Step::Deletion {
+        // It would take the place of the transfer's.
+        arguments.retain(|option| !option.starts_with("--write-batch"));
+        arguments.extend(ONLY_DELETES.map(str::to_owned));
+    }
     arguments.extend(ownership(job.preserve_ownership).iter().map(ToString::to_string));
     if let Some(file) = &job.exclude_file {
         arguments.push(format!("--exclude-from={}", file.display()));
@@ -24,23 +53,19 @@ pub fn arguments(host: &Host, job: &PathJob, request: Request) -> Vec<OsString> 
     if let Some(program) = &job.rsync_path {
         arguments.push(format!("--rsync-path={program}"));
     }
-    if let Some(limit) = request.max_delete {
+    let limit = if request.step == Step::Transfer { Some(0) } else { request.max_delete };
+    if let Some(limit) = limit {
         arguments.push(format!("--max-delete={limit}"));
     }
     arguments.push(format!("--timeout={}", whole_seconds(job.io_timeout)));
     if let Access::Ssh(target) = &host.access {
         arguments.extend(connection(target, host.connect_timeout, request.escapes_names));
     }
+    let told =
+        if request.step == Step::Deletion { "--info=NONE,STATS2" } else { "--info=NONE,STATS2,PROGRESS2" };
     // Last, so that the numbers are exact and the output is bounded whatever the user's options say.
     arguments.extend(
-        [
-            "--no-human-readable",
-            "--no-itemize-changes",
-            "--debug=NONE",
-            "--info=NONE,STATS2,PROGRESS2",
-            "--stats",
-        ]
-        .map(str::to_owned),
+        ["--no-human-readable", "--no-itemize-changes", "--debug=NONE", told, "--stats"].map(str::to_owned),
     );
     arguments.push("--".to_owned());
     arguments.push(source(&host.access, &job.path));
@@ -188,6 +213,27 @@ mod tests {
             fs::write(&golden, &found).expect("can write the golden file");
         }
         assert_eq!(found, fs::read_to_string(golden).expect("the golden file is there"));
+    }
+
+    #[test]
+    fn two_calls_differ_in_what_they_delete_and_transfer() {
+        let text = "hosts: {a: {paths: [{path: /x, rsync_options: --write-batch=/b -c}]}}";
+        let config = Config::parse(text).expect("the config is right").config;
+        let words = |request| arguments(&config.hosts[0], &config.hosts[0].paths[0], request);
+        let first = Request { max_delete: Some(7), step: Step::Transfer, escapes_names: true };
+        let second = first.deletion().expect("is the first of two");
+        let only = |a: Request, b: Request| -> Vec<_> {
+            words(a).into_iter().filter(|word| !words(b).contains(word)).collect()
+        };
+        assert_eq!(
+            only(first, second),
+            ["--write-batch=/b", "--max-delete=0", "--info=NONE,STATS2,PROGRESS2"]
+        );
+        let more =
+            ["--existing", "--ignore-existing", "--no-checksum", "--max-delete=7", "--info=NONE,STATS2"];
+        assert_eq!(only(second, first), more);
+        assert_eq!(second.deletion(), None);
+        assert_eq!(only(Request { step: Step::Whole, ..first }, first), ["--max-delete=7"]);
     }
 
     #[test]
