@@ -1,6 +1,6 @@
 //! A volume and what is known of it: decides how it is scanned.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use super::files::FileTable;
 use super::full;
+use super::item::FIRST_NUMBER;
+use super::quota::{self, Quota};
 use super::rescan::{Rescanned, rescan};
 use super::resolve::{Place, resolve};
 use super::rollup::roll_up;
@@ -39,8 +41,29 @@ struct Known {
     trees: BTreeMap<u64, Tree>,
     subvolumes: Subvolumes,
     full: Instant,
-    /// What was last asked for and answered: nothing has to be added up when nothing changed.
-    answered: Option<(Vec<Place>, Vec<Totals>)>,
+    /// What was last answered for the directories of each tree: nothing has to be added up when
+    /// nothing changed.
+    answered: BTreeMap<u64, Answered>,
+}
+
+/// Figures, and what they were added up from.
+#[derive(Debug)]
+struct Answered {
+    places: Vec<Place>,
+    /// The trees with the directory that each stands in.
+    needed: BTreeMap<u64, Option<Place>>,
+    totals: Vec<Totals>,
+}
+
+/// The figures of one directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its place among those that were asked for.
+    pub index: usize,
+    /// None where there is no such directory.
+    pub totals: Option<Totals>,
+    /// Of a directory that is a subvolume of its own, where quotas are on.
+    pub quota: Option<Quota>,
 }
 
 /// How a scan was done.
@@ -95,10 +118,24 @@ impl Volume {
     /// # Errors
     /// When the volume can not be read; what was known is forgotten then.
     pub fn measure(&mut self, directories: &[PathBuf], full: bool) -> Result<Measured, ScanError> {
+        self.measure_each(directories, full, &mut |_| {})
+    }
+
+    /// The same, and tells of each directory as soon as its figures are known: when all trees that reach
+    /// below it have been read, whatever others have still to be.
+    ///
+    /// # Errors
+    /// Those of [`Self::measure`]. What was told is right all the same.
+    pub fn measure_each(
+        &mut self,
+        directories: &[PathBuf],
+        full: bool,
+        each: &mut dyn FnMut(Found),
+    ) -> Result<Measured, ScanError> {
         let known = self.known.take();
         let (volume, file_system) = self.open()?;
         let mut scan = Scan { volume: &volume, file_system, threads: self.threads, known };
-        let measured = scan.measure(directories, full, self.full_interval);
+        let measured = scan.measure(directories, full, self.full_interval, each);
         let measured = measured.map_err(|error| ScanError::Read(self.directory.clone(), error))?;
         self.known = scan.known;
         Ok(measured)
@@ -134,6 +171,7 @@ impl Scan<'_> {
         directories: &[PathBuf],
         full: bool,
         full_interval: Duration,
+        each: &mut dyn FnMut(Found),
     ) -> io::Result<Measured> {
         // What is committed has all of its changes in the trees.
         let generation = sys::commit(self.volume.as_fd())? + 1;
@@ -144,31 +182,40 @@ impl Scan<'_> {
         let begin = (sys::tree_of(self.volume.as_fd())?, self.volume.metadata()?.ino());
         let places = directories.iter().map(|path| resolve(&mut search, begin, path));
         let places = places.collect::<io::Result<Vec<_>>>()?;
-        let found: Vec<Place> = places.iter().copied().flatten().collect();
+        let mut wanted: BTreeMap<u64, Vec<(usize, Place)>> = BTreeMap::new();
+        let mut totals = vec![None; places.len()];
+        for (index, place) in places.into_iter().enumerate() {
+            match place {
+                Some(place) => wanted.entry(place.0).or_default().push((index, place)),
+                None => each(Found { index, totals: None, quota: None }),
+            }
+        }
+        let mut tell = |found: Found| {
+            totals[found.index] = found.totals;
+            each(found);
+        };
 
         let full = full || self.known.as_ref().is_none_or(|known| known.full.elapsed() >= full_interval);
         let (method, differences) = if full {
-            (Method::Full, self.anew(&mut search, generation, &found)?)
+            (Method::Full, self.anew(&mut search, generation, &wanted, &mut tell)?)
         } else {
-            self.update(&mut search, generation, &found)?;
+            self.update(&mut search, generation, &wanted, &mut tell)?;
             (Method::Incremental, None)
         };
-        let Some(known) = &mut self.known else { return Err(io::ErrorKind::NotFound.into()) };
-        let totals = match &known.answered {
-            Some((places, totals)) if *places == found => totals.clone(),
-            _ => roll_up(&known.trees, &known.subvolumes, &found),
-        };
-        known.answered = Some((found, totals.clone()));
-        let mut totals = totals.into_iter();
-        let totals = places.iter().map(|place| place.and_then(|_| totals.next())).collect();
         Ok(Measured { totals, method, differences })
     }
 
     /// Reads everything, and compares it with what was known.
-    fn anew(&mut self, search: &mut Search<'_>, generation: u64, found: &[Place]) -> io::Result<Option<u64>> {
+    fn anew(
+        &mut self,
+        search: &mut Search<'_>,
+        generation: u64,
+        wanted: &Wanted,
+        tell: &mut dyn FnMut(Found),
+    ) -> io::Result<Option<u64>> {
         let mut before = BTreeMap::new();
         if self.known.is_some() {
-            self.update(search, generation, found)?;
+            self.update(search, generation, wanted, &mut |_| {})?;
             before = self.known.take().map(|known| known.trees).unwrap_or_default();
             // The sums of the directories are enough to compare; two tables would take twice the memory.
             for tree in before.values_mut() {
@@ -182,10 +229,10 @@ impl Scan<'_> {
             trees: BTreeMap::new(),
             subvolumes: Subvolumes::new(),
             full: Instant::now(),
-            answered: None,
+            answered: BTreeMap::new(),
         };
         self.known = Some(known);
-        self.update(search, generation, found)?;
+        self.update(search, generation, wanted, tell)?;
         // No transaction was begun since: both have seen the same.
         let at_rest = sys::file_system(self.volume.as_fd())?.generation + 1 == generation;
         let trees = self.known.iter().flat_map(|known| known.trees.values());
@@ -193,50 +240,110 @@ impl Scan<'_> {
         Ok(compared.filter(|()| at_rest).map(|()| differences))
     }
 
-    /// Brings every tree that is needed up to date; reads in full what is not known.
-    fn update(&mut self, search: &mut Search<'_>, generation: u64, found: &[Place]) -> io::Result<()> {
+    /// Brings every tree that is needed up to date, reads in full what is not known, and tells of the
+    /// directories of a tree as soon as it is done with all that reach below it.
+    fn update(
+        &mut self,
+        search: &mut Search<'_>,
+        generation: u64,
+        wanted: &Wanted,
+        tell: &mut dyn FnMut(Found),
+    ) -> io::Result<()> {
         let Some(known) = &mut self.known else { return Ok(()) };
         let subvolumes = subvolumes::read(search)?;
-        let needed = subvolumes::needed(&subvolumes, found.iter().map(|place| place.0));
-        let mut trees = std::mem::take(&mut known.trees);
-        let mut same = known.subvolumes.keys().eq(subvolumes.keys());
-        for id in needed {
-            let Some(subvolume) = subvolumes.get(&id) else { continue };
-            let old = trees.remove(&id).filter(|tree| tree.uuid == subvolume.uuid);
-            let updated = match old {
-                Some(mut tree) if subvolume.generation < tree.known_before => {
-                    tree.known_before = generation;
-                    Ok((tree, Rescanned::Same))
-                }
-                Some(mut tree) => rescan(search, &mut tree, generation).map(|how| (tree, how)),
-                None => Ok((Tree::default(), Rescanned::TooMuch)),
-            };
-            let updated = updated.and_then(|(mut tree, how)| {
-                if how == Rescanned::TooMuch {
-                    let block_bytes = u64::from(self.file_system.block_bytes).max(1);
-                    tree = Tree::new(id, subvolume.uuid, generation, block_bytes);
-                    full::scan(search.volume(), &mut tree, self.threads)?;
-                }
-                Ok((tree, how))
-            });
-            match updated {
-                Ok((tree, how)) => {
-                    same &= how == Rescanned::Same;
-                    known.trees.insert(id, tree);
-                }
-                // It was deleted a moment ago.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => same = false,
-                Err(error) => return Err(error),
-            }
-        }
-        // The generation of a subvolume moves on without a change of its place.
-        let moved = |id: &u64| {
-            known.subvolumes.get(id).map(|old| old.stands_in) != subvolumes.get(id).map(|new| new.stands_in)
-        };
-        if !same || !trees.is_empty() || subvolumes.keys().any(moved) {
-            known.answered = None;
-        }
+        // Those that need few trees come first.
+        let mut groups: Vec<_> = wanted
+            .iter()
+            .map(|(&tree, found)| (subvolumes::needed(&subvolumes, [tree]), tree, found))
+            .collect();
+        groups.sort_by_key(|(needed, tree, _)| (needed.len(), *tree));
+        let mut old = std::mem::take(&mut known.trees);
         (known.subvolumes, known.generation) = (subvolumes, generation);
+        let mut changed = BTreeSet::new();
+        for (needed, tree, found) in groups {
+            for id in &needed {
+                if changed.contains(id) || known.trees.contains_key(id) {
+                    continue;
+                }
+                let Some(&subvolume) = known.subvolumes.get(id) else { continue };
+                let last = old.remove(id).filter(|tree| tree.uuid == subvolume.uuid);
+                let scan =
+                    Tree::new(*id, subvolume.uuid, generation, self.file_system.block_bytes.max(1).into());
+                match up_to_date(search, last, scan, subvolume.generation, self.threads) {
+                    Ok((tree, how)) => {
+                        if how != Rescanned::Same {
+                            changed.insert(*id);
+                        }
+                        known.trees.insert(*id, tree);
+                    }
+                    // It was deleted a moment ago.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => _ = changed.insert(*id),
+                    Err(error) => return Err(error),
+                }
+            }
+            known.answer(search, tree, &needed, &changed, found, tell)?;
+        }
+        known.answered.retain(|tree, _| wanted.contains_key(tree));
+        Ok(())
+    }
+}
+
+/// The directories that are asked for in each tree, with their places in the request.
+type Wanted = BTreeMap<u64, Vec<(usize, Place)>>;
+
+/// A tree as it is now, from what was known of it or anew.
+fn up_to_date(
+    search: &mut Search<'_>,
+    last: Option<Tree>,
+    mut anew: Tree,
+    subvolume_generation: u64,
+    threads: usize,
+) -> io::Result<(Tree, Rescanned)> {
+    if let Some(mut tree) = last {
+        if subvolume_generation < tree.known_before {
+            tree.known_before = anew.known_before;
+            return Ok((tree, Rescanned::Same));
+        }
+        let how = rescan(search, &mut tree, anew.known_before, threads)?;
+        if how != Rescanned::TooMuch {
+            return Ok((tree, how));
+        }
+    }
+    full::scan(search.volume(), &mut anew, threads)?;
+    Ok((anew, Rescanned::Changed))
+}
+
+impl Known {
+    /// Tells of the directories of a tree.
+    fn answer(
+        &mut self,
+        search: &mut Search<'_>,
+        tree: u64,
+        needed: &BTreeSet<u64>,
+        changed: &BTreeSet<u64>,
+        found: &[(usize, Place)],
+        tell: &mut dyn FnMut(Found),
+    ) -> io::Result<()> {
+        let places: Vec<Place> = found.iter().map(|(_, place)| *place).collect();
+        // The generation of a subvolume moves on without a change of its place.
+        let stands = |id: &u64| Some((*id, self.subvolumes.get(id)?.stands_in));
+        let needed: BTreeMap<u64, Option<Place>> = needed.iter().filter_map(stands).collect();
+        let same = |last: &&Answered| {
+            last.places == places && last.needed == needed && !needed.keys().any(|id| changed.contains(id))
+        };
+        let totals = match self.answered.get(&tree).filter(same) {
+            Some(last) => last.totals.clone(),
+            None => {
+                let trees = needed.keys().filter_map(|id| Some((*id, self.trees.get(id)?))).collect();
+                roll_up(&trees, &self.subvolumes, &places)
+            }
+        };
+        for ((index, place), totals) in found.iter().zip(&totals) {
+            let is_subvolume = place.1 == FIRST_NUMBER;
+            let quota = if is_subvolume { quota::read(search, place.0)? } else { None };
+            tell(Found { index: *index, totals: Some(*totals), quota });
+        }
+        self.answered.insert(tree, Answered { places, needed, totals });
         Ok(())
     }
 }
