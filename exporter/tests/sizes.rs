@@ -281,6 +281,31 @@ fn each_figure_is_shown_as_soon_as_it_is_known() {
     drop((exporter, mounted));
 }
 
+/// A stand-in for `backup-sizes` whose full scan finds something else than the incremental ones had known.
+#[test]
+fn differences_of_a_full_scan_are_counted() {
+    let home = Home::new();
+    let base = home.path().join("base");
+    configure(&home, &base);
+    fill(&base);
+    let listener = UnixListener::bind(home.path().join("sizes")).unwrap();
+    home.append("");
+    let exporter = home.start_with(home.command().args(["--size.interval", "1s"]));
+    let figures = r#""totals":{"disk_bytes":1,"apparent_bytes":1,"directory_bytes":0,"names":6,"directories":1},"quota":null"#;
+    for (differences, counted) in [("null", 0.0), ("3", 3.0), ("0", 3.0), ("2", 5.0)] {
+        let (mut asked, _) = listener.accept().unwrap();
+        BufReader::new(&asked).read_line(&mut String::new()).unwrap();
+        for index in [2, 0, 1] {
+            writeln!(asked, r#"{{"directory":{{"index":{index},{figures}}}}}"#).unwrap();
+        }
+        let end =
+            format!(r#"{{"end":{{"method":"full","duration_seconds":1.5,"differences":{differences}}}}}"#);
+        writeln!(asked, "{end}").unwrap();
+        exporter.until("backup_size_scan_differences_total", counted);
+        exporter.until(&series("stored_files", ("b", "/never")), 7.0);
+    }
+}
+
 /// What is mounted at a directory, until this is dropped.
 struct Mounted(PathBuf);
 

@@ -5,7 +5,7 @@
 //! time (`full`). What it keeps (`tree`) is 16 bytes for a file, so that the next scan
 //! (`rescan`, `changes`) reads no more than the leaves that are newer than the last one and lists the
 //! directories that changed. `rollup` adds up what is below each wanted directory, across
-//! subvolumes; read-only snapshots are left out. `volume` decides which of the two scans it takes.
+//! subvolumes; read-only snapshots are left out. `scan` decides which of the two it takes.
 //!
 //! The formats are those of `include/uapi/linux/btrfs_tree.h`.
 
@@ -17,6 +17,7 @@ mod quota;
 mod rescan;
 mod resolve;
 mod rollup;
+mod scan;
 mod search;
 mod subvolumes;
 mod tree;

@@ -85,6 +85,10 @@ fn it_answers_and_can_do_nothing_else() {
         println!("{name} {}", field(name));
         assert_eq!(field(name), format!("{value:016x}"), "{name}");
     }
+    // ioprio_get(2) and sched_getscheduler(2), as util-linux shows them.
+    let id = served.process.id().to_string();
+    assert_eq!(run(Command::new("ionice").args(["-p", &id])).stdout.trim(), "idle");
+    assert!(run(Command::new("chrt").args(["-p", &id])).stdout.contains("SCHED_IDLE"));
     assert_eq!((field("NoNewPrivs").as_str(), field("Seccomp").as_str()), ("1", "2"));
 
     // Nothing of the volume is open between two requests.

@@ -79,7 +79,8 @@ impl Site<'_> {
             "btrfs filesystem du" => ("btrfs".into(), &["filesystem", "du", "-s"]),
             "du" => ("du".into(), &["-s", "--block-size=1"]),
             "dua" => ("dua".into(), &["aggregate"]),
-            _ => ("pdu".into(), &["--quantity=block-size", "--max-depth=1"]),
+            // By itself it takes one thread where it thinks that the disk rotates.
+            _ => ("pdu".into(), &["--quantity=block-size", "--max-depth=1", "--threads=max"]),
         };
         let mut command = Command::new(program);
         command.args(arguments);

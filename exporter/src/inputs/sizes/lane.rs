@@ -79,7 +79,7 @@ impl Lane {
     }
 
     /// Says whether every directory was measured.
-    pub fn measure(&mut self, work: Work, setting: &Setting) -> bool {
+    pub fn measure(&mut self, work: &Work, setting: &Setting) -> bool {
         let mut all_measured = true;
         let mut answered = BTreeSet::new();
         if !work.asked.is_empty() {

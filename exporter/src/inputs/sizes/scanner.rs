@@ -159,7 +159,7 @@ impl Scanner {
         };
         let (setting, inbox, scan, on) = (self.setting(), self.inbox.clone(), work.scan, mount.clone());
         let measure = move || {
-            let all_measured = lane.measure(work, &setting);
+            let all_measured = lane.measure(&work, &setting);
             let _ = inbox.send(Message::Ended(Ended { mount: on, lane, scan, all_measured }));
         };
         if let Err(error) = thread::Builder::new().name("size lane".to_owned()).spawn(measure) {
