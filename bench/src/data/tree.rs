@@ -21,8 +21,13 @@ pub fn make(root: &Path, files: usize, seed: u64) {
     }
 }
 
-/// Writes one file in `every` anew, with another size.
-pub fn change(root: &Path, files: usize, every: usize, seed: u64) {
+/// Writes one file in a hundred anew, with another size.
+pub fn change(root: &Path, files: usize, seed: u64) {
+    change_one_in(100, root, files, seed);
+}
+
+/// The same for one file in `every`.
+pub fn change_one_in(every: usize, root: &Path, files: usize, seed: u64) {
     let mut random = Random::new(seed);
     let mut content = vec![0; 8192];
     let first = usize::try_from(random.below(every as u64)).unwrap();
@@ -57,9 +62,9 @@ mod tests {
             |root: &Path| (0..250).map(|number| fs::read(name(root, number)).unwrap()).collect::<Vec<_>>();
         assert_eq!(read(&a), read(&b));
         let changed = || read(&a).iter().zip(&read(&b)).filter(|(a, b)| a != b).count();
-        change(&b, 250, 100, 8);
+        change(&b, 250, 8);
         assert!((2..=3).contains(&changed()), "{}", changed());
-        change(&b, 250, 10, 9);
+        change_one_in(10, &b, 250, 9);
         assert!((24..=28).contains(&changed()), "{}", changed());
     }
 }
