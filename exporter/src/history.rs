@@ -45,7 +45,7 @@ pub fn run(cli: &Cli, now: Timestamp) -> Result<ExitCode, inputs::config::Config
         let mut targets = Targets::from(&config);
         let of_host = |host: &str| cli.host.as_deref().is_none_or(|only| only == host);
         targets.directories.retain(|(place, _)| of_host(&place.host));
-        let (text, code) = exclusive::run(&targets, EXCLUSIVE_LIMIT, cli.json, style());
+        let (text, code) = exclusive::run(&targets, &cli.state_directory, EXCLUSIVE_LIMIT, cli.json, style());
         print(&text);
         return Ok(code);
     }

@@ -20,6 +20,7 @@
 pub mod catalogue;
 pub mod cli;
 pub mod event;
+pub mod extents;
 pub mod history;
 pub mod http;
 pub mod influx_command;

@@ -24,7 +24,7 @@ use crate::http::{self, Server};
 use crate::inputs;
 use crate::inputs::config::ConfigError;
 use crate::inputs::journal;
-use crate::inputs::sizes::Store;
+use crate::inputs::sizes::{Extents, Store};
 use crate::inputs::timer::Timer;
 use crate::notify::{self, Watchdog};
 use crate::outputs::scrape::Scrape;
@@ -111,7 +111,8 @@ pub async fn run(options: Options) -> Result<(), ServeError> {
         state.apply(event);
     }
     let store = Store::open(&options.state_directory);
-    store.events().for_each(|event| state.apply(event));
+    let extents = Extents::open(&options.state_directory);
+    store.events().chain(extents.events()).for_each(|event| state.apply(event));
     let (published, scrapes) = watch::channel(Arc::new(Scrape::new(state.clone())));
 
     let (stop, stopped) = watch::channel(false);
@@ -122,7 +123,7 @@ pub async fn run(options: Options) -> Result<(), ServeError> {
     let mut servers: JoinSet<()> =
         listeners.into_iter().map(|listener| http::serve(listener, server.clone())).collect();
 
-    let mut sources = Sources::start(&options, &config, store, influxdb)?;
+    let mut sources = Sources::start(&options, &config, (store, extents), influxdb)?;
     let mut watchdog = Watchdog::from_environment();
     let mut patience = pin!(tokio::time::sleep(PATIENCE));
     let (mut waits, mut unpublished, mut ready) = (true, false, false);

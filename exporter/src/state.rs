@@ -207,7 +207,8 @@ impl State {
             SizesEvent::Remembered(place, _)
             | SizesEvent::Measured(place, _)
             | SizesEvent::Unmeasured(place, _)
-            | SizesEvent::Exclusive(place, _) => {
+            | SizesEvent::Exclusive(place, _)
+            | SizesEvent::Quota(place, _) => {
                 self.on_path(place.host.clone(), place.path.clone(), |_, path| path.stored.apply(event));
             }
         }

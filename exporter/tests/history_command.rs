@@ -381,4 +381,9 @@ fn what_is_exclusive_on_btrfs() {
     let all = run(&home, "--exclusive");
     assert_eq!(all.code, 1, "one directory is not there: {all:?}");
     assert!(all.stdout.contains("! cannot measure") && all.stdout.contains("100 KiB"), "{all:?}");
+    // The summary has them from now on, beside the sizes.
+    let stored = &json(&home, "")["hosts"][0]["paths"][0]["stored"];
+    assert_eq!(stored["exclusive_bytes"], 100 << 10, "{stored}");
+    let summary = run(&home, "").stdout;
+    assert!(summary.contains("exclusive") && summary.contains("100 KiB"), "{summary}");
 }

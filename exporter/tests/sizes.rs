@@ -4,7 +4,9 @@
 mod support;
 
 use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -225,4 +227,164 @@ fn a_hung_mount_keeps_nobody_else_waiting() {
     drop(hung);
     exporter.until(&series("stored_timed_out", ("a", "/x")), 0.0);
     exporter.until("backup_size_scan_success", 1.0);
+}
+
+/// However long the limit is: what hangs keeps neither the other mounts nor a scrape waiting, and a path
+/// that was backed up is measured meanwhile.
+#[test]
+#[ignore = "needs root: mounts a file system that hangs"]
+fn what_hangs_is_waited_for_beside_everything_else() {
+    let home = Home::new();
+    let base = home.path().join("base");
+    configure(&home, &base);
+    fill(&base);
+    home.append("");
+    let _hung = Hung::mount(&base.join("a/x"));
+    let exporter = home.start_with(home.command().args(["--size.timeout", "1h"]));
+    exporter.until(&series("stored_files", ("b", "/y")), 2.0);
+    fs::write(base.join("b/y/more"), "more").unwrap();
+    home.append(path_finished("b", "/y", Reason::Ok));
+    exporter.until(&series("stored_files", ("b", "/y")), 3.0);
+    assert_eq!(exporter.value(&series("stored_files", ("a", "/x"))), None);
+    assert_eq!(exporter.value("backup_size_scan_timestamp_seconds"), None, "the scan is still under way");
+}
+
+/// A stand-in for `backup-sizes` that answers for one directory and then takes its time: each figure is shown
+/// when it comes, and what is on another mount is walked meanwhile.
+#[test]
+#[ignore = "needs root: mounts a tmpfs"]
+fn each_figure_is_shown_as_soon_as_it_is_known() {
+    let home = Home::new();
+    let base = home.path().join("base");
+    configure(&home, &base);
+    fill(&base);
+    let mounted = Mounted::tmpfs(&base.join("b/y"));
+    fs::write(base.join("b/y/file"), vec![1; 5000]).unwrap();
+    let listener = UnixListener::bind(home.path().join("sizes")).unwrap();
+    home.append("");
+    let exporter = home.start_with(home.command().args(["--size.timeout", "1h"]));
+    let (mut slow, _) = listener.accept().unwrap();
+    let mut request = String::new();
+    BufReader::new(&slow).read_line(&mut request).unwrap();
+    assert!(request.contains(r#""directories":["a/x","b/never"]"#), "{request}");
+    let totals = r#"{"disk_bytes":12345,"apparent_bytes":1,"directory_bytes":0,"names":6,"directories":1}"#;
+    writeln!(slow, r#"{{"directory":{{"index":0,"totals":{totals},"quota":null}}}}"#).unwrap();
+    exporter.until(&series("stored_bytes", ("a", "/x")), 12345.0);
+    exporter.until(&series("stored_files", ("a", "/x")), 7.0);
+    exporter.until(&series("stored_bytes", ("b", "/y")), du(&base.join("b/y")));
+    assert_eq!(exporter.value("backup_size_scan_timestamp_seconds"), None, "the scan is still under way");
+
+    // It fails in the end: what it has told stays, and the rest is walked.
+    writeln!(slow, r#"{{"failed":{{"message":"the volume went away"}}}}"#).unwrap();
+    exporter.until("backup_size_scan_success", 1.0);
+    assert_eq!(exporter.value(&series("stored_bytes", ("a", "/x"))), Some(12345.0));
+    drop((exporter, mounted));
+}
+
+/// A stand-in for `backup-sizes` whose full scan finds something else than the incremental ones had known.
+#[test]
+fn differences_of_a_full_scan_are_counted() {
+    let home = Home::new();
+    let base = home.path().join("base");
+    configure(&home, &base);
+    fill(&base);
+    let listener = UnixListener::bind(home.path().join("sizes")).unwrap();
+    home.append("");
+    let exporter = home.start_with(home.command().args(["--size.interval", "1s"]));
+    let figures = r#""totals":{"disk_bytes":1,"apparent_bytes":1,"directory_bytes":0,"names":6,"directories":1},"quota":null"#;
+    for (differences, counted) in [("null", 0.0), ("3", 3.0), ("0", 3.0), ("2", 5.0)] {
+        let (mut asked, _) = listener.accept().unwrap();
+        BufReader::new(&asked).read_line(&mut String::new()).unwrap();
+        for index in [2, 0, 1] {
+            writeln!(asked, r#"{{"directory":{{"index":{index},{figures}}}}}"#).unwrap();
+        }
+        let end =
+            format!(r#"{{"end":{{"method":"full","duration_seconds":1.5,"differences":{differences}}}}}"#);
+        writeln!(asked, "{end}").unwrap();
+        exporter.until("backup_size_scan_differences_total", counted);
+        exporter.until(&series("stored_files", ("b", "/never")), 7.0);
+    }
+}
+
+/// What is mounted at a directory, until this is dropped.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn tmpfs(at: &Path) -> Self {
+        assert_eq!(run(Command::new("mount").args(["-t", "tmpfs", "none"]).arg(at)).code, 0);
+        Self(at.to_owned())
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).output();
+    }
+}
+
+/// Exclusive bytes on a schedule, and those of a quota group where quotas are on.
+#[test]
+#[ignore = "needs root: mounts a btrfs and reads its trees"]
+fn what_is_exclusive_is_shown_and_remembered() {
+    let home = Home::new();
+    let btrfs = Volume::temporary(256);
+    configure(&home, btrfs.path());
+    btrfs.subvolume("b/y");
+    fill(btrfs.path());
+    fs::write(btrfs.path().join("b/y/shared"), vec![3; 300 << 10]).unwrap();
+    let copy = ["b/y/shared", "a/x/shared"].map(|name| btrfs.path().join(name));
+    assert_eq!(run(Command::new("cp").arg("--reflink=always").args(&copy)).code, 0);
+    btrfs.btrfs(&["filesystem", "sync", "."]);
+    home.append("");
+    let socket = home.path().join("sizes");
+    let mut command = Command::new(backup_sizes());
+    command.arg("--volume").arg(btrfs.path()).arg("--socket").arg(&socket);
+    let _server = Running::start(command.stderr(Stdio::null()));
+    wait::until("the socket", || UnixStream::connect(&socket).ok());
+    let start =
+        |arguments: &[&str]| home.start_with(home.command().args(["--size.interval", "1s"]).args(arguments));
+
+    // As btrfs itself says. 100,000 bytes take 25 blocks.
+    let exporter = start(&["--size.exclusive-interval", "1s"]);
+    exporter.until(&series("exclusive_bytes", ("a", "/x")), 102_400.0);
+    exporter.until(&series("set_shared_bytes", ("a", "/x")), 307_200.0);
+    exporter.until(&series("exclusive_bytes", ("b", "/y")), 0.0);
+    assert_eq!(exporter.value(&series("referenced_bytes", ("b", "/y"))), None, "quotas are off");
+    // It is repeated.
+    fs::write(btrfs.path().join("a/x/new"), vec![4; 200_000]).unwrap();
+    btrfs.btrfs(&["filesystem", "sync", "."]);
+    exporter.until(&series("exclusive_bytes", ("a", "/x")), 102_400.0 + 200_704.0);
+    drop(exporter);
+
+    // Without the schedule they are still known, to the summary as well.
+    let exporter = start(&[]);
+    exporter.until(&series("exclusive_bytes", ("a", "/x")), 303_104.0);
+    let summary = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_backup-metrics"));
+        command.arg("--config").arg(home.config()).arg("--stats-file").arg(home.log());
+        command.arg("--state-directory").arg(home.path().join("state"));
+        run(command.arg("--journal-directory").arg(home.journal())).stdout
+    };
+    assert!(summary().contains("exclusive") && summary().contains("296 KiB"), "{}", summary());
+
+    btrfs.btrfs(&["quota", "enable", "b/y"]);
+    btrfs.btrfs(&["quota", "rescan", "-w", "b/y"]);
+    let group = |column: usize| {
+        let shown = btrfs.btrfs(&["qgroup", "show", "--raw", "--sync", "b/y"]).stdout;
+        let line = shown.lines().find(|line| line.starts_with("0/256 ")).unwrap().to_owned();
+        line.split_whitespace().nth(column).unwrap().parse::<f64>().unwrap()
+    };
+    exporter.until(&series("referenced_bytes", ("b", "/y")), group(1));
+    exporter.until(&series("exclusive_bytes", ("b", "/y")), group(2));
+    assert!(group(1) > 307_200.0 && group(2) > 0.0 && group(2) < 100_000.0, "{} {}", group(1), group(2));
+    assert_eq!(exporter.value(&series("referenced_bytes", ("a", "/x"))), None, "it is no subvolume");
+    let kept = home.path().join("state/exclusive.jsonl");
+    wait::until("the file", || {
+        fs::read_to_string(&kept).ok()?.contains("\"referenced_bytes\"").then_some(())
+    });
+    btrfs.btrfs(&["quota", "disable", "b/y"]);
+    wait::until("the end of the group", || {
+        exporter.value(&series("referenced_bytes", ("b", "/y"))).is_none().then_some(())
+    });
+    exporter.until(&series("exclusive_bytes", ("b", "/y")), 0.0);
 }

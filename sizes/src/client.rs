@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use backup_common::text;
 
+use crate::btrfs::{Found, Quota};
 use crate::protocol::{ANSWER_BYTES, Answer, Method, ProtocolError, Request, read_line};
 use crate::totals::Totals;
 
@@ -15,6 +16,8 @@ use crate::totals::Totals;
 pub struct Scanned {
     /// For each directory that was asked for, in order; none where there is no such directory.
     pub totals: Vec<Option<Totals>>,
+    /// For each of them, where it is a subvolume of its own and quotas are on.
+    pub quotas: Vec<Option<Quota>>,
     /// How it was done.
     pub method: Method,
     /// How long it took there.
@@ -50,6 +53,20 @@ pub fn ask(
     full: bool,
     limit: Duration,
 ) -> Result<Scanned, ClientError> {
+    ask_each(socket, directories, full, limit, |_| {})
+}
+
+/// The same, and tells of each directory as soon as it is answered.
+///
+/// # Errors
+/// All of [`ClientError`]. What was told before is right all the same.
+pub fn ask_each(
+    socket: &Path,
+    directories: Vec<PathBuf>,
+    full: bool,
+    limit: Duration,
+    mut each: impl FnMut(Found),
+) -> Result<Scanned, ClientError> {
     let request = Request::new(directories, full);
     let line = request.encode()?;
     let mut stream =
@@ -61,7 +78,7 @@ pub fn ask(
     loop {
         let line = read_line(&mut reader, ANSWER_BYTES)?
             .ok_or(ClientError::Ask(io::ErrorKind::UnexpectedEof.into()))?;
-        if let Some(scanned) = answers.take(Answer::decode(&line)?)? {
+        if let Some(scanned) = answers.take(Answer::decode(&line)?, &mut each)? {
             return Ok(scanned);
         }
     }
@@ -73,7 +90,7 @@ struct Answers(Vec<Slot>);
 #[derive(Clone)]
 enum Slot {
     Waiting,
-    Answered(Option<Totals>),
+    Answered(Found),
 }
 
 impl Answers {
@@ -81,23 +98,26 @@ impl Answers {
         Self(vec![Slot::Waiting; directories])
     }
 
-    fn take(&mut self, answer: Answer) -> Result<Option<Scanned>, ClientError> {
+    fn take(&mut self, answer: Answer, each: &mut impl FnMut(Found)) -> Result<Option<Scanned>, ClientError> {
         match answer {
-            Answer::Directory { index, totals } => match self.0.get_mut(index) {
+            Answer::Directory { index, totals, quota } => match self.0.get_mut(index) {
                 Some(slot @ Slot::Waiting) => {
-                    *slot = Slot::Answered(totals);
+                    let found = Found { index, totals, quota };
+                    *slot = Slot::Answered(found);
+                    each(found);
                     Ok(None)
                 }
                 _ => Err(ProtocolError::Answer.into()),
             },
             Answer::End { method, duration_seconds, differences } => {
                 let answered = self.0.drain(..).map(|slot| match slot {
-                    Slot::Answered(totals) => Some(totals),
+                    Slot::Answered(found) => Some((found.totals, found.quota)),
                     Slot::Waiting => None,
                 });
-                let totals: Option<Vec<_>> = answered.collect();
-                let totals = totals.filter(|_| duration_seconds >= 0.0).ok_or(ProtocolError::Answer)?;
-                Ok(Some(Scanned { totals, method, duration_seconds, differences }))
+                let answered: Option<(Vec<_>, Vec<_>)> = answered.collect();
+                let (totals, quotas) =
+                    answered.filter(|_| duration_seconds >= 0.0).ok_or(ProtocolError::Answer)?;
+                Ok(Some(Scanned { totals, quotas, method, duration_seconds, differences }))
             }
             Answer::Failed { message } => Err(ClientError::Failed(text::clean(&message, ANSWER_BYTES))),
         }
@@ -112,7 +132,7 @@ mod tests {
 
     fn answer() -> impl Strategy<Value = Answer> {
         prop_oneof![
-            5 => (0usize..4).prop_map(|index| Answer::Directory { index, totals: None }),
+            5 => (0usize..4).prop_map(|index| Answer::Directory { index, totals: None, quota: None }),
             1 => Just(Answer::End { method: Method::Full, duration_seconds: 1.0, differences: None }),
             1 => Just(Answer::Failed { message: "\u{1b}no".to_owned() }),
         ]
@@ -122,15 +142,17 @@ mod tests {
         #[test]
         fn only_whole_answers_are_taken(answers in proptest::collection::vec(answer(), 0..12)) {
             let mut collected = Answers::new(3);
-            let mut seen = Vec::new();
+            let (mut seen, mut told) = (Vec::new(), Vec::new());
             for answer in answers {
                 if let Answer::Directory { index, .. } = answer { seen.push(index); }
-                match collected.take(answer) {
+                match collected.take(answer, &mut |found| told.push(found.index)) {
                     Ok(None) => {}
                     Ok(Some(scanned)) => {
                         prop_assert_eq!(scanned.totals.len(), 3);
                         seen.sort_unstable();
                         prop_assert_eq!(&seen, &[0, 1, 2]);
+                        told.sort_unstable();
+                        prop_assert_eq!(&told, &seen);
                         break;
                     }
                     Err(_) => break,

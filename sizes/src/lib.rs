@@ -7,7 +7,7 @@
 //!
 //! The second one runs in a process of its own, `backup-sizes`, that can do nothing else
 //! ([`confine`]); [`protocol`] is what is spoken with it, [`server`] and [`client`] are its two ends.
-//! [`exclusive`] runs the slow `btrfs filesystem du`, and [`quota`] reads quota groups where they are on.
+//! [`exclusive`] runs the slow `btrfs filesystem du`; quota groups come with the trees where they are on.
 //!
 //! All `unsafe` code of the crate is in [`sys`].
 
@@ -17,7 +17,6 @@ pub mod client;
 pub mod confine;
 pub mod exclusive;
 pub mod protocol;
-pub mod quota;
 pub mod server;
 pub mod sys;
 pub mod totals;

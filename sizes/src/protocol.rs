@@ -1,12 +1,15 @@
-//! What the exporter and `backup-sizes` say to each other: one JSON object a line, version 1.
+//! What the exporter and `backup-sizes` say to each other: one JSON object a line, version 2.
 //!
 //! ```text
-//! -> {"v":1,"directories":["server1/etc","server1/home"],"full":false}
-//! <- {"directory":{"index":0,"totals":{"disk_bytes":4096,…}}}
-//! <- {"directory":{"index":1,"totals":null}}                          there is no such directory
+//! -> {"v":2,"directories":["server1/etc","server1/home"],"full":false}
+//! <- {"directory":{"index":0,"totals":{"disk_bytes":4096,…},"quota":null}}
+//! <- {"directory":{"index":1,"totals":null,"quota":null}}             there is no such directory
 //! <- {"end":{"method":"incremental","duration_seconds":0.01,"differences":null}}
-//! <- {"failed":{"message":"cannot open the volume /share/backup: …"}}   instead, when there are no figures
+//! <- {"failed":{"message":"cannot open the volume /share/backup: …"}}   instead, when there are no (further) figures
 //! ```
+//! A directory is answered as soon as its figures are known, in any order; they are right also when the
+//! scan fails after them.
+//!
 //! Neither end trusts the other: lines and lists have limits, unknown fields are errors, a directory
 //! is a relative path of plain names, and an answer must be one to what was asked.
 
@@ -15,10 +18,11 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::btrfs::Quota;
 use crate::totals::Totals;
 
 /// The version of the protocol.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Directories in a request.
 pub const DIRECTORIES: usize = 10_000;
@@ -53,6 +57,8 @@ pub enum Answer {
         index: usize,
         /// None where there is no such directory.
         totals: Option<Totals>,
+        /// Of a directory that is a subvolume, where quotas are on.
+        quota: Option<Quota>,
     },
     /// All directories were answered.
     End {
@@ -195,7 +201,7 @@ mod tests {
     fn a_request_is_a_line() {
         let request = Request::new(vec!["server1/etc".into(), "".into()], true);
         let line = request.encode().unwrap();
-        assert_eq!(line, b"{\"v\":1,\"directories\":[\"server1/etc\",\"\"],\"full\":true}\n");
+        assert_eq!(line, b"{\"v\":2,\"directories\":[\"server1/etc\",\"\"],\"full\":true}\n");
         assert_eq!(Request::decode(&line[..line.len() - 1]).unwrap(), request);
     }
 
@@ -207,9 +213,9 @@ mod tests {
         }
         let many = Request::new(vec!["a".into(); DIRECTORIES + 1], false);
         assert!(matches!(many.encode(), Err(ProtocolError::TooMany)));
-        let line = br#"{"v":2,"directories":[],"full":false}"#;
-        assert!(matches!(Request::decode(line), Err(ProtocolError::Version(2))));
-        let line = br#"{"v":1,"directories":[],"full":false,"more":1}"#;
+        let line = br#"{"v":3,"directories":[],"full":false}"#;
+        assert!(matches!(Request::decode(line), Err(ProtocolError::Version(3))));
+        let line = br#"{"v":2,"directories":[],"full":false,"more":1}"#;
         assert!(matches!(Request::decode(line), Err(ProtocolError::Json(_))));
     }
 
@@ -246,7 +252,8 @@ mod tests {
         #[test]
         fn answers_come_back_as_they_were(index: usize, disk_bytes: u64, names: u64, found: bool) {
             let totals = found.then_some(Totals { disk_bytes, names, ..Totals::default() });
-            let answer = Answer::Directory { index, totals };
+            let quota = found.then_some(Quota { referenced_bytes: names, exclusive_bytes: disk_bytes });
+            let answer = Answer::Directory { index, totals, quota };
             let line = answer.encode();
             prop_assert!(line.len() <= ANSWER_BYTES);
             prop_assert_eq!(Answer::decode(&line[..line.len() - 1]).unwrap(), answer);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use backup_common::error_chain::ErrorChain;
 use backup_common::text;
 
-use crate::btrfs::{self, Volume};
+use crate::btrfs::{self, Found, Volume};
 use crate::protocol::{ANSWER_BYTES, Answer, Method, ProtocolError, REQUEST_BYTES, Request, read_line};
 
 /// Longest time that a peer may take to say or to hear something: a silent one keeps the others waiting.
@@ -57,12 +57,19 @@ fn refuse(stream: &UnixStream, error: &ProtocolError) -> io::Result<()> {
 
 fn measure(stream: &UnixStream, volume: &mut Volume, request: &Request) -> io::Result<()> {
     let begun = Instant::now();
-    let measured = match volume.measure(&request.directories, request.full) {
+    // A peer that is gone does not end the scan: what it learns is good for the next one.
+    let mut told = Ok(());
+    let mut tell = |Found { index, totals, quota }: Found| {
+        if told.is_ok() {
+            told = answer(stream, &Answer::Directory { index, totals, quota });
+        }
+    };
+    let measured = match volume.measure_each(&request.directories, request.full, &mut tell) {
         Ok(measured) => measured,
         Err(error) => {
             let message = ErrorChain(&error).to_string();
             eprintln!("backup-sizes: {message}");
-            return answer(stream, &failed(&message));
+            return told.and_then(|()| answer(stream, &failed(&message)));
         }
     };
     if let Some(differences) = measured.differences.filter(|differences| *differences > 0) {
@@ -72,16 +79,13 @@ fn measure(stream: &UnixStream, volume: &mut Volume, request: &Request) -> io::R
             volume.directory().display()
         );
     }
-    let directories = measured.totals.into_iter().enumerate();
-    let mut lines: Vec<u8> =
-        directories.flat_map(|(index, totals)| Answer::Directory { index, totals }.encode()).collect();
     let method = match measured.method {
         btrfs::Method::Full => Method::Full,
         btrfs::Method::Incremental => Method::Incremental,
     };
     let duration_seconds = begun.elapsed().as_secs_f64();
-    lines.extend(Answer::End { method, duration_seconds, differences: measured.differences }.encode());
-    (&*stream).write_all(&lines)
+    let end = Answer::End { method, duration_seconds, differences: measured.differences };
+    told.and_then(|()| answer(stream, &end))
 }
 
 fn failed(message: &str) -> Answer {

@@ -198,6 +198,44 @@ fn an_interval_brings_a_full_scan() {
 
 #[test]
 #[ignore = "needs root: mounts a btrfs and reads its trees"]
+fn a_directory_is_told_before_other_subvolumes_are_read() {
+    let btrfs = Btrfs::temporary(256);
+    let [inner, other] = ["one/inner", "two"].map(|name| btrfs.subvolume(name));
+    fs::create_dir(btrfs.path().join("three")).unwrap();
+    for directory in [&inner, &other] {
+        fs::write(directory.join("file"), "x").unwrap();
+    }
+    settle(btrfs.path());
+    let mut volume = Volume::new(btrfs.path().to_owned(), WEEK);
+    let directories = ["", "two", "missing", "one/inner", "one"].map(PathBuf::from);
+    for round in 0..3u64 {
+        let mut told = Vec::new();
+        let measured = volume.measure_each(&directories, round == 1, &mut |found| {
+            told.push((found.index, found.totals.map(|totals| totals.entries())));
+            // What comes now is seen in all that is still to be read, and in nothing that is told already.
+            let (new, value) = (format!("told{round}{}", found.index), "x".repeat(5000));
+            fs::write(other.join(&new), &value).unwrap();
+            fs::write(btrfs.path().join("three").join(&new), &value).unwrap();
+            settle(btrfs.path());
+        });
+        let totals = measured.unwrap().totals;
+        let before: u64 = 5 * round;
+        // The missing one at once, then the subvolumes, then what reaches across all of them.
+        assert_eq!(told[0], (2, None));
+        assert_eq!(told[1], (3, Some(2)), "one/inner");
+        assert_eq!(told[2], (1, Some(2 + before + 2)), "two");
+        assert_eq!(told[3].0, 0);
+        assert_eq!(told[4], (4, Some(3)), "one, with the subvolume in it");
+        // In the uppermost: itself, one, three, what is in inner and two, and in three what was told by then.
+        assert_eq!(told[3].1, Some(3 + 2 + (2 + before + 2) + before + 3), "round {round}");
+        for (index, entries) in told {
+            assert_eq!(totals[index].map(|totals| totals.entries()), entries);
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs root: mounts a btrfs and reads its trees"]
 fn more_links_than_one_item_holds_are_counted() {
     let btrfs = Btrfs::temporary(256);
     let mut volume = Volume::new(btrfs.path().to_owned(), WEEK);

@@ -5,7 +5,6 @@ mod support;
 
 use std::fs;
 use std::io::{Read, Write};
-use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -15,7 +14,6 @@ use std::time::Duration;
 use backup_sizes::client::{ClientError, ask};
 use backup_sizes::exclusive;
 use backup_sizes::protocol::Method;
-use backup_sizes::{quota, sys};
 use backup_testkit::btrfs::Volume;
 use backup_testkit::process::{Running, run};
 use backup_testkit::wait;
@@ -84,8 +82,13 @@ fn it_answers_and_can_do_nothing_else() {
     for (name, value) in
         [("CapInh", 0), ("CapPrm", 1 << 21), ("CapEff", 1 << 21), ("CapBnd", 1u64 << 21), ("CapAmb", 0)]
     {
+        println!("{name} {}", field(name));
         assert_eq!(field(name), format!("{value:016x}"), "{name}");
     }
+    // ioprio_get(2) and sched_getscheduler(2), as util-linux shows them.
+    let id = served.process.id().to_string();
+    assert_eq!(run(Command::new("ionice").args(["-p", &id])).stdout.trim(), "idle");
+    assert!(run(Command::new("chrt").args(["-p", &id])).stdout.contains("SCHED_IDLE"));
     assert_eq!((field("NoNewPrivs").as_str(), field("Seccomp").as_str()), ("1", "2"));
 
     // Nothing of the volume is open between two requests.
@@ -110,7 +113,7 @@ fn nonsense_is_refused_and_changes_nothing() {
         let _ = stream.read_to_string(&mut answer);
         answer
     };
-    let begin = r#"{"v":1,"full":false,"directories":["#;
+    let begin = r#"{"v":2,"full":false,"directories":["#;
     for line in [
         "GET / HTTP/1.1\n".to_owned(),
         "{}\n".to_owned(),
@@ -134,8 +137,8 @@ fn only_the_group_of_the_socket_may_ask() {
     use std::os::unix::process::CommandExt;
     let btrfs = volume();
     let served = start(btrfs.path(), &["--socket-group", "65534"]);
-    let say = r#"use IO::Socket::UNIX; my $s = IO::Socket::UNIX->new(Peer => $ARGV[0]) or die "refused\n";
-        print $s "{\"v\":1,\"full\":false,\"directories\":[\"server1\"]}\n"; $s->flush; print while <$s>;"#;
+    let say = r#"use IO::Socket::UNIX; $SIG{PIPE} = 'IGNORE'; my $s = IO::Socket::UNIX->new(Peer => $ARGV[0]) or die "refused\n";
+        print $s "{\"v\":2,\"full\":false,\"directories\":[\"server1\"]}\n"; $s->flush; print while <$s>;"#;
     let ask_as = |user: u32, group: u32| {
         run(Command::new("perl").args(["-e", say]).arg(served.socket()).uid(user).gid(group))
     };
@@ -177,6 +180,7 @@ fn exclusive_bytes_and_quota_groups_are_read() {
     fs::write(one.join("own"), vec![2; 1 << 18]).unwrap();
     let copy = Command::new("cp").arg("--reflink=always").arg(one.join("file")).arg(btrfs.path()).status();
     assert!(copy.unwrap().success());
+    fs::create_dir(btrfs.path().join("two")).unwrap();
     run(Command::new("sync").arg("-f").arg(btrfs.path()));
     let found = exclusive::measure(&one, LIMIT).unwrap();
     assert_eq!((found.total_bytes, found.exclusive_bytes), ((1 << 20) + (1 << 18), 1 << 18));
@@ -185,14 +189,26 @@ fn exclusive_bytes_and_quota_groups_are_read() {
     assert!(error.to_string().starts_with("cannot measure /proc/self: "), "{error}");
     assert!(matches!(exclusive::measure(&one, Duration::ZERO), Err(exclusive::ExclusiveError::TimedOut(..))));
 
-    let open = fs::File::open(&one).unwrap();
-    let uuid = sys::file_system(open.as_fd()).unwrap().uuid;
-    let subvolume = sys::tree_of(open.as_fd()).unwrap();
-    let read = || quota::read(Path::new("/sys/fs/btrfs"), &uuid, subvolume);
-    assert_eq!(read(), None, "quotas are off");
-    assert_eq!(run(Command::new("btrfs").args(["quota", "enable"]).arg(&one)).code, 0);
-    assert_eq!(run(Command::new("btrfs").args(["quota", "rescan", "-w"]).arg(&one)).code, 0);
-    run(Command::new("sync").arg("-f").arg(btrfs.path()));
-    let quota = wait::until("the quota group", || read().filter(|quota| quota.referenced_bytes > 1 << 20));
+    let served = start(btrfs.path(), &[]);
+    let quotas = || {
+        let scanned =
+            ask(&served.socket(), vec!["one".into(), "".into(), "two".into()], false, LIMIT).unwrap();
+        assert_eq!((scanned.quotas.len(), scanned.quotas[2]), (3, None), "no subvolume, no group");
+        (scanned.quotas[0], scanned.quotas[1])
+    };
+    assert_eq!(quotas(), (None, None), "quotas are off");
+    for arguments in [&["quota", "enable"] as &[&str], &["quota", "rescan", "-w"]] {
+        assert_eq!(run(Command::new("btrfs").args(arguments).arg(&one)).code, 0);
+    }
+    let quota =
+        wait::until("the quota group", || quotas().0.filter(|quota| quota.referenced_bytes > 1 << 20));
     assert!(quota.exclusive_bytes >= 1 << 18 && quota.exclusive_bytes < 1 << 20, "{quota:?}");
+    // As btrfs itself shows them.
+    let shown = run(Command::new("btrfs").args(["qgroup", "show", "--raw", "--sync"]).arg(&one)).stdout;
+    let line = shown.lines().find(|line| line.starts_with("0/256 ")).unwrap();
+    let expected = [quota.referenced_bytes.to_string(), quota.exclusive_bytes.to_string()];
+    assert_eq!(line.split_whitespace().skip(1).take(2).collect::<Vec<_>>(), expected, "{shown}");
+    assert!(quotas().1.is_some(), "the uppermost subvolume has a group too");
+    assert_eq!(run(Command::new("btrfs").args(["quota", "disable"]).arg(&one)).code, 0);
+    assert_eq!(quotas(), (None, None), "they were turned off");
 }

@@ -23,10 +23,15 @@ pub fn make(root: &Path, files: usize, seed: u64) {
 
 /// Writes one file in a hundred anew, with another size.
 pub fn change(root: &Path, files: usize, seed: u64) {
+    change_one_in(100, root, files, seed);
+}
+
+/// The same for one file in `every`.
+pub fn change_one_in(every: usize, root: &Path, files: usize, seed: u64) {
     let mut random = Random::new(seed);
     let mut content = vec![0; 8192];
-    let first = usize::try_from(random.below(100)).unwrap();
-    for number in (first.min(files.saturating_sub(1))..files).step_by(100) {
+    let first = usize::try_from(random.below(every as u64)).unwrap();
+    for number in (first.min(files.saturating_sub(1))..files).step_by(every) {
         write(&name(root, number), &mut content, &mut random);
     }
 }
@@ -48,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_seed_makes_the_same_files_and_a_change_changes_one_in_a_hundred() {
+    fn the_same_seed_makes_the_same_files_and_a_change_changes_one_in_so_many() {
         let folder = tempfile::tempdir().unwrap();
         let (a, b) = (folder.path().join("a"), folder.path().join("b"));
         make(&a, 250, 7);
@@ -56,8 +61,10 @@ mod tests {
         let read =
             |root: &Path| (0..250).map(|number| fs::read(name(root, number)).unwrap()).collect::<Vec<_>>();
         assert_eq!(read(&a), read(&b));
+        let changed = || read(&a).iter().zip(&read(&b)).filter(|(a, b)| a != b).count();
         change(&b, 250, 8);
-        let changed = read(&a).iter().zip(&read(&b)).filter(|(a, b)| a != b).count();
-        assert!((2..=3).contains(&changed), "{changed}");
+        assert!((2..=3).contains(&changed()), "{}", changed());
+        change_one_in(10, &b, 250, 9);
+        assert!((24..=28).contains(&changed()), "{}", changed());
     }
 }

@@ -20,6 +20,13 @@ pub const ROW: Row = Row {
 
 const DIRECTORIES: usize = 20;
 
+/// Cases of rescans: one file in so many is written anew. Of a million files these are 1,000, 10,000 and 100,000.
+const CHANGES: [(&str, usize); 3] =
+    [("rescan, 0.1 % changed", 1000), ("rescan, 1 % changed", 100), ("rescan, 10 % changed", 10)];
+
+/// What does not grow with the files: the program, its threads, and what they read into.
+const FIXED_MIB: f64 = 8.0;
+
 fn measure(bench: &Bench, section: &mut Section) {
     let folder = bench.folder();
     let files = bench.scaled(1_000_000) / DIRECTORIES;
@@ -46,7 +53,7 @@ fn measure(bench: &Bench, section: &mut Section) {
         }
         site.rescans(section, files, round);
     }
-    checks(section);
+    checks(section, files * DIRECTORIES);
 }
 
 fn is_there(tool: &str) -> bool {
@@ -72,7 +79,8 @@ impl Site<'_> {
             "btrfs filesystem du" => ("btrfs".into(), &["filesystem", "du", "-s"]),
             "du" => ("du".into(), &["-s", "--block-size=1"]),
             "dua" => ("dua".into(), &["aggregate"]),
-            _ => ("pdu".into(), &["--quantity=block-size", "--max-depth=1"]),
+            // By itself it takes one thread where it thinks that the disk rotates.
+            _ => ("pdu".into(), &["--quantity=block-size", "--max-depth=1", "--threads=max"]),
         };
         let mut command = Command::new(program);
         command.args(arguments);
@@ -95,15 +103,15 @@ impl Site<'_> {
         let mut scanner = Scanner::start(self.command("tree"));
         section.add("warm", "tree", "full scan without the start", "s", scanner.next());
         section.add("rescan, nothing changed", "tree", "wall", "ms", scanner.again() * 1e3);
-        for (case, every) in [("rescan, 1 % changed", 1), ("rescan, 10 % changed", 10)] {
-            for step in 0..every {
-                for (number, directory) in self.directories.iter().enumerate() {
-                    data::tree::change(directory, files, (round * 10_000 + step * 100 + number) as u64);
-                }
+        for (case, every) in CHANGES {
+            for (number, directory) in self.directories.iter().enumerate() {
+                let seed = (round * 10_000 + every * 20 + number) as u64;
+                data::tree::change_one_in(every, directory, files, seed);
             }
             self.volume.btrfs(&["filesystem", "sync", "."]);
             section.add(case, "tree", "wall", "ms", scanner.again() * 1e3);
         }
+        section.add("rescans", "tree", "peak memory", "MiB", measure::memory(scanner.child.id(), "VmHWM"));
     }
 }
 
@@ -139,7 +147,7 @@ impl Drop for Scanner {
     }
 }
 
-fn checks(section: &mut Section) {
+fn checks(section: &mut Section, files: usize) {
     let ratio = |case: &str, peer: &str| section.ratio(case, "wall", peer, "tree");
     let walkers = |case: &str| {
         let all = ["du", "dua", "pdu"].into_iter().filter_map(|peer| ratio(case, peer));
@@ -154,7 +162,9 @@ fn checks(section: &mut Section) {
         let rescan = section.median(case, "tree", "wall")?;
         Some(full? * 1e3 / rescan)
     };
-    let (one, ten) = (times("rescan, 1 % changed"), times("rescan, 10 % changed"));
+    let peak = section.median("rescans", "tree", "peak memory");
+    let peak = peak.zip(section.median("cold", "tree", "peak memory")).map(|(one, other)| one.max(other));
+    let changed = CHANGES.map(|(case, _)| times(case));
     section.at_least("cold, times as fast as btrfs filesystem du", cold, "×", 12.0);
     section.at_least("cold, times as fast as the best walker", cold_walk, "×", 4.0);
     section.at_least("warm, times as fast as btrfs filesystem du", warm, "×", 18.0);
@@ -162,10 +172,17 @@ fn checks(section: &mut Section) {
     section.at_most("the walk beside pdu, cold", walk[0], "×", 1.0);
     section.at_most("the walk beside pdu, warm", walk[1], "×", 1.0);
     section.at_most("rescan, nothing changed", unchanged, "ms", 5.0);
-    section.at_least("rescan with 1 % changed, times as fast as a full scan", one, "×", 4.0);
-    if let Some(ten) = ten {
+    section.at_least("rescan with 0.1 % changed, times as fast as a full scan", changed[0], "×", 20.0);
+    section.at_least("rescan with 1 % changed, times as fast as a full scan", changed[1], "×", 4.0);
+    section.at_most("peak memory of the trees, scans and rescans", peak, "MiB", memory_target(files));
+    if let Some(ten) = changed[2] {
         section.note(format!(
             "A rescan with 10 % changed is {ten:.1} times as fast as a full scan; there is no target for it."
         ));
     }
+}
+
+/// 64 MiB for a million files, and for fewer a share of it beside what every process takes.
+fn memory_target(files: usize) -> f64 {
+    FIXED_MIB + (64.0 - FIXED_MIB) * files as f64 / 1e6
 }

@@ -52,8 +52,14 @@ pub const METRICS: &[Metric] = &[
     ),
     Metric::gauge(
         "backup_path_exclusive_bytes",
-        "What would be free again without the backup of the path, as btrfs filesystem du says",
-        Path(|path| Some(path.stored.exclusive?.exclusive_bytes.into())),
+        "What would be free again without the backup of the path, as its quota group or btrfs filesystem du says",
+        Path(|path| path.stored.exclusive_bytes().map(Number::from)),
+    )
+    .unit("bytes"),
+    Metric::gauge(
+        "backup_path_referenced_bytes",
+        "What the backup of the path refers to, each extent once, as its quota group says",
+        Path(|path| Some(path.stored.quota?.referenced_bytes.into())),
     )
     .unit("bytes"),
     Metric::gauge(

@@ -16,6 +16,8 @@ pub enum SizesEvent {
     Unmeasured(Place, Trouble),
     /// What of a directory is its own, and what its files share.
     Exclusive(Place, ExclusiveBytes),
+    /// What the quota group of a directory says; none when it has none any more.
+    Quota(Place, Option<QuotaBytes>),
     /// The file system of the backup directory.
     Volume(VolumeBytes),
     /// All directories have had their turn.
@@ -49,6 +51,15 @@ pub struct ExclusiveBytes {
     pub exclusive_bytes: u64,
     /// What its files share, each extent once.
     pub set_shared_bytes: Option<u64>,
+}
+
+/// Figures of the quota group of a directory that is a subvolume of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuotaBytes {
+    /// What it refers to, shared extents among it.
+    pub referenced_bytes: u64,
+    /// What would be free again without it.
+    pub exclusive_bytes: u64,
 }
 
 /// Space of a file system.

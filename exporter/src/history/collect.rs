@@ -125,7 +125,10 @@ impl First {
                 let directory = places.state_directory.display();
                 unread.push(format!("cannot read the stored sizes in {directory}: {error}"));
             }
-            _ => events.extend(sizes::Store::open(&places.state_directory).events()),
+            _ => {
+                events.extend(sizes::Store::open(&places.state_directory).events());
+                events.extend(sizes::Extents::open(&places.state_directory).events());
+            }
         }
         if let Some(volume) = config.as_ref().and_then(|config| sizes::volume(&config.backup_base)) {
             events.push(volume);

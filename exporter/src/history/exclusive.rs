@@ -1,5 +1,6 @@
 //! Edge: `--exclusive`, what of each directory is its own and what it shares.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,23 +10,39 @@ use backup_sizes::exclusive::{self, Exclusive};
 use serde_json::json;
 
 use super::text::{Column, DASH, Style, name};
-use crate::event::sizes::Place;
-use crate::inputs::sizes::Targets;
+use crate::event::sizes::{ExclusiveBytes, Place};
+use crate::inputs::sizes::{Extents, Targets};
 use crate::progress;
 
-/// Measures one directory after the other. Ends with 1 when one could not be measured.
-pub fn run(targets: &Targets, limit: Duration, as_json: bool, style: Style) -> (String, ExitCode) {
+/// Measures one directory after the other, and leaves the figures in the state directory, from where the
+/// summary and the exporter have them. Ends with 1 when one could not be measured.
+pub fn run(
+    targets: &Targets,
+    state_directory: &Path,
+    limit: Duration,
+    as_json: bool,
+    style: Style,
+) -> (String, ExitCode) {
+    let mut extents = Extents::open(state_directory);
     let bar = progress::bar(targets.directories.len() as u64);
     let mut found: Vec<(&Place, Result<Exclusive, String>)> = Vec::new();
     for (place, directory) in &targets.directories {
         bar.set_message(format!("{} {}", name(&place.host), name(&place.path)));
         let measured = exclusive::measure(&targets.base.join(directory), limit);
+        if let Ok(Exclusive { exclusive_bytes, set_shared_bytes, .. }) = measured {
+            extents.take_exclusive(place, ExclusiveBytes { exclusive_bytes, set_shared_bytes });
+            // One by one: it takes long, and may be ended in the middle.
+            extents.sync();
+        }
         found.push((place, measured.map_err(|error| ErrorChain(&error).to_string())));
         bar.inc(1);
     }
     bar.finish_and_clear();
     let code = ExitCode::from(u8::from(found.iter().any(|(_, measured)| measured.is_err())));
-    let text = if as_json { json(&found) } else { table(&found, style) };
+    let mut text = if as_json { json(&found) } else { table(&found, style) };
+    if let Some(trouble) = extents.trouble().filter(|_| !as_json) {
+        text += &style.wrapped("! ", "  ", &format!("the figures are not remembered: {}", name(trouble)));
+    }
     (text, code)
 }
 

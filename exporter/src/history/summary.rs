@@ -130,6 +130,7 @@ fn paths(state: &State, view: &View<'_>) -> String {
         Column::new("files", true, 6),
         Column::new("source", true, 5),
         Column::new("stored", true, 2),
+        Column::new("exclusive", true, 9),
         Column::new("a day", true, 7),
         Column::new("a week", true, 3),
         Column::new("a month", true, 8),
@@ -152,7 +153,7 @@ fn paths(state: &State, view: &View<'_>) -> String {
     format!("\n{}", view.style.table(columns.into()))
 }
 
-fn cells(path: &Path, view: &View<'_>) -> [String; 8] {
+fn cells(path: &Path, view: &View<'_>) -> [String; 9] {
     let last = path.last.as_ref();
     let figures = last.and_then(|last| last.stats.filter(|_| !last.without_counts));
     let sizes = last.and_then(|last| last.stats);
@@ -166,6 +167,7 @@ fn cells(path: &Path, view: &View<'_>) -> [String; 8] {
         or_dash(figures.map(|stats| units::grouped(stats.files))),
         or_dash(sizes.map(|stats| units::bytes(stats.source_size_bytes))),
         or_dash(path.stored.newest().map(|point| units::bytes(point.bytes))),
+        or_dash(path.stored.exclusive_bytes().map(units::bytes)),
         growth(1),
         growth(7),
         growth(30),

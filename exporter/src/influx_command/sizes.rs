@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::{CommandError, send};
 use crate::event::Event;
 use crate::event::sizes::{Place, SizesEvent};
-use crate::inputs::sizes::{self, Options, Store, Targets};
+use crate::inputs::sizes::{self, Extents, Options, Store, Targets};
 use crate::metrics_cli::Cli;
 use crate::outputs::influx::{line_protocol, points};
 use crate::progress;
@@ -40,11 +40,12 @@ pub async fn run(cli: &Cli, courier: &mut Courier, server: &str) -> Result<Measu
         limit: LIMIT,
         exclusive_interval: None,
     };
-    let store = Store::open(&cli.state_directory).read_only();
+    let stores =
+        (Store::open(&cli.state_directory).read_only(), Extents::open(&cli.state_directory).read_only());
     let (sender, mut events) = mpsc::channel(16);
     thread::Builder::new()
         .name("sizes".to_owned())
-        .spawn(move || sizes::once(options, targets, store, &sender))?;
+        .spawn(move || sizes::once(options, targets, stores, &sender))?;
     let mut measured = Measured::default();
     while let Some(batch) = events.recv().await {
         for event in batch {

@@ -169,7 +169,8 @@ fn stored(stored: &Stored) -> Value {
         "method": newest.map(|point| point.method.name()),
         "duration_seconds": newest.map(|point| point.duration_seconds),
         "growth": {"day": growth(1), "week": growth(7), "month": growth(30)},
-        "exclusive_bytes": stored.exclusive.map(|bytes| bytes.exclusive_bytes),
+        "exclusive_bytes": stored.exclusive_bytes(),
+        "referenced_bytes": stored.quota.map(|quota| quota.referenced_bytes),
         "set_shared_bytes": stored.exclusive.and_then(|bytes| bytes.set_shared_bytes),
     })
 }

@@ -15,7 +15,7 @@ use tracing::info;
 use super::Options;
 use crate::event::sizes::{Place, SizesEvent};
 use crate::event::{Event, SnapshotListing};
-use crate::inputs::sizes::{Order, Store, Targets};
+use crate::inputs::sizes::{Extents, Order, Orders, Store, Targets};
 use crate::inputs::{journal, process, sizes, snapshots, stats, timer};
 use crate::push::config::InfluxConfig;
 use crate::push::{self, Push};
@@ -32,7 +32,7 @@ pub struct Sources {
     timer: orders::SyncSender<()>,
     snapshots: orders::SyncSender<()>,
     snapshot_directory: watch::Sender<Option<PathBuf>>,
-    sizes: orders::Sender<Order>,
+    sizes: Orders,
     push: Option<Push>,
 }
 
@@ -41,7 +41,7 @@ impl Sources {
     pub fn start(
         options: &Options,
         config: &Config,
-        store: Store,
+        stores: (Store, Extents),
         influxdb: Option<InfluxConfig>,
     ) -> io::Result<Self> {
         let (sender, events) = mpsc::channel(QUEUE);
@@ -55,10 +55,10 @@ impl Sources {
         let to = sender.clone();
         start("snapshots", move || snapshots::run(&directories, &woken, &to))?;
 
-        let (sizes, ordered) = orders::channel();
+        let (sizes, ordered) = sizes::orders();
         if options.sizes.interval > Duration::ZERO {
             let (settings, targets, to) = (options.sizes.clone(), Targets::from(config), sender.clone());
-            start("sizes", move || sizes::run(settings, targets, store, &ordered, &to))?;
+            start("sizes", move || sizes::run(settings, targets, stores, ordered, &to))?;
         }
 
         let (source, to) = (options.journal.clone(), sender.clone());
@@ -92,8 +92,7 @@ impl Sources {
             _ => {}
         }
         if let Some(place) = just_backed_up(event).filter(|_| caught_up) {
-            // Nobody listens when sizes are not measured.
-            let _ = self.sizes.send(Order::Finished(place));
+            self.sizes.send(Order::Finished(place));
         }
     }
 
@@ -106,7 +105,7 @@ impl Sources {
 
     /// The configuration was read again: other directories are measured.
     pub fn measure(&self, config: &Config) {
-        let _ = self.sizes.send(Order::Targets(Targets::from(config)));
+        self.sizes.send(Order::Targets(Targets::from(config)));
     }
 }
 

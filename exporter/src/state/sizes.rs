@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::event::sizes::{ExclusiveBytes, Scan, SizesEvent, Trouble, VolumeBytes};
+use crate::event::sizes::{ExclusiveBytes, QuotaBytes, Scan, SizesEvent, Trouble, VolumeBytes};
 use crate::size_history::{Point, Series};
 
 /// What is known of all of them together.
@@ -23,6 +23,8 @@ pub struct Stored {
     pub series: Series,
     /// What its own extents take, once that was asked for.
     pub exclusive: Option<ExclusiveBytes>,
+    /// What its quota group says, where it has one.
+    pub quota: Option<QuotaBytes>,
     /// Why the last try gave no figure; none when it did.
     pub trouble: Option<Trouble>,
 }
@@ -38,6 +40,13 @@ impl Stored {
         Some(self.newest()?.time)
     }
 
+    /// What would be free again without it: from its quota group, which is as fresh as its size, or from
+    /// the last look at its extents.
+    pub fn exclusive_bytes(&self) -> Option<u64> {
+        let of_quota = self.quota.map(|quota| quota.exclusive_bytes);
+        of_quota.or_else(|| Some(self.exclusive?.exclusive_bytes))
+    }
+
     /// Takes in what concerns this path.
     pub(super) fn apply(&mut self, event: &SizesEvent) {
         match event {
@@ -48,6 +57,7 @@ impl Stored {
             }
             SizesEvent::Unmeasured(_, trouble) => self.trouble = Some(*trouble),
             SizesEvent::Exclusive(_, bytes) => self.exclusive = Some(*bytes),
+            SizesEvent::Quota(_, bytes) => self.quota = *bytes,
             SizesEvent::Volume(_) | SizesEvent::Scanned(_) | SizesEvent::Differences(_) => {}
         }
     }

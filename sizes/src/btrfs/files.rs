@@ -1,10 +1,13 @@
 //! The table of files: what each one with a single name adds to its directory.
+//!
+//! A volume has millions of files, so one of them takes 16 bytes here: numbers are kept as their
+//! distance from the first of a run, and what does not fit into 32 bits is kept aside.
 
-/// A file with one name, in 24 bytes: a volume has millions of them.
+/// A file with one name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileRecord {
     pub number: u64,
-    pub size: u64,
+    pub size: u32,
     /// Blocks on disk.
     pub blocks: u32,
     /// Place of its directory in [`super::tree::Directories`].
@@ -14,25 +17,106 @@ pub struct FileRecord {
 /// A run grows to so many records and is then cut in two: what an insertion moves stays small.
 const RUN: usize = 16 * 1024;
 
+/// Records whose numbers follow each other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Run {
+    base: u64,
+    rows: Vec<Row>,
+}
+
+/// A record of a run, in the order of the offsets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Row {
+    /// Its number, from the base of the run.
+    offset: u32,
+    size: u32,
+    blocks: u32,
+    directory: u32,
+}
+
+impl Run {
+    /// Takes records in the order of their numbers, as many as a run can have, and no more memory than they need;
+    /// says how many.
+    pub fn of(records: &[FileRecord]) -> (Self, usize) {
+        let base = records.first().map_or(0, |record| record.number);
+        let count =
+            records.iter().take(RUN).take_while(|record| distance(base, record.number).is_some()).count();
+        let mut rows = Vec::with_capacity(count);
+        rows.extend(records[..count].iter().filter_map(|record| Row::of(base, record)));
+        (Self { base, rows }, count)
+    }
+
+    /// Gives each record the place of its directory anew; those for which there is none are dropped.
+    pub fn replace_directories(&mut self, mut place: impl FnMut(u32) -> Option<u32>) {
+        self.rows.retain_mut(|row| {
+            let place = place(row.directory);
+            row.directory = place.unwrap_or_default();
+            place.is_some()
+        });
+    }
+
+    /// All of them, in order.
+    pub fn records(&self) -> impl Iterator<Item = FileRecord> {
+        self.rows.iter().map(|row| row.record(self.base))
+    }
+
+    fn retain(&mut self, mut keep: impl FnMut(&FileRecord) -> bool) {
+        let base = self.base;
+        self.rows.retain(|row| keep(&row.record(base)));
+        if self.rows.len() < self.rows.capacity() / 2 {
+            self.rows.shrink_to_fit();
+        }
+    }
+
+    fn find(&self, number: u64) -> Result<usize, usize> {
+        let Some(offset) = distance(self.base, number) else { return Err(self.rows.len()) };
+        self.rows.binary_search_by_key(&offset, |row| row.offset)
+    }
+
+    /// Puts one in without the doubling of a [`Vec`], which would take twice the memory.
+    fn insert(&mut self, at: usize, row: Row) {
+        if self.rows.len() == self.rows.capacity() {
+            self.rows.reserve_exact(self.rows.len() / 8 + 8);
+        }
+        self.rows.insert(at, row);
+    }
+}
+
+impl Row {
+    fn of(base: u64, record: &FileRecord) -> Option<Self> {
+        let &FileRecord { number, size, blocks, directory } = record;
+        Some(Self { offset: distance(base, number)?, size, blocks, directory })
+    }
+
+    fn record(self, base: u64) -> FileRecord {
+        let Self { offset, size, blocks, directory } = self;
+        FileRecord { number: base + u64::from(offset), size, blocks, directory }
+    }
+}
+
+fn distance(base: u64, number: u64) -> Option<u32> {
+    u32::try_from(number.checked_sub(base)?).ok()
+}
+
 /// Records in the order of their numbers, in runs that follow each other.
 ///
 /// Runs instead of one long list: a scan hands them over as they are, so that nothing is there twice,
 /// and a record in the middle is put in or taken out without moving all that follows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileTable {
-    runs: Vec<Vec<FileRecord>>,
+    runs: Vec<Run>,
 }
 
 impl FileTable {
-    /// Adds a run whose numbers are in order and higher than all others.
-    pub fn append(&mut self, run: Vec<FileRecord>) {
-        if !run.is_empty() {
+    /// Adds a run whose numbers are higher than all others.
+    pub fn append(&mut self, run: Run) {
+        if !run.rows.is_empty() {
             self.runs.push(run);
         }
     }
 
     pub fn len(&self) -> usize {
-        self.runs.iter().map(Vec::len).sum()
+        self.runs.iter().map(|run| run.rows.len()).sum()
     }
 
     pub fn contains(&self, number: u64) -> bool {
@@ -42,8 +126,8 @@ impl FileTable {
     /// Takes a record out.
     pub fn remove(&mut self, number: u64) -> Option<FileRecord> {
         let (run, at) = self.find(number)?;
-        let removed = self.runs[run].remove(at.ok()?);
-        if self.runs[run].is_empty() {
+        let removed = self.runs[run].rows.remove(at.ok()?).record(self.runs[run].base);
+        if self.runs[run].rows.is_empty() {
             self.runs.remove(run);
         }
         Some(removed)
@@ -51,20 +135,26 @@ impl FileTable {
 
     /// Puts a record in; gives the one that it takes the place of.
     pub fn insert(&mut self, record: FileRecord) -> Option<FileRecord> {
-        let Some((run, at)) = self.find(record.number) else {
-            self.runs.push(vec![record]);
+        let Some((index, at)) = self.find(record.number) else {
+            // Lower than all others, or the first.
+            self.runs.insert(0, Run::of(&[record]).0);
             return None;
         };
-        let records = &mut self.runs[run];
+        let run = &mut self.runs[index];
+        let Some(row) = Row::of(run.base, &record) else {
+            self.runs.insert(index + 1, Run::of(&[record]).0);
+            return None;
+        };
         match at {
-            Ok(at) => Some(std::mem::replace(&mut records[at], record)),
+            Ok(at) => Some(std::mem::replace(&mut run.rows[at], row).record(run.base)),
             Err(at) => {
-                records.insert(at, record);
-                if records.len() > RUN {
+                run.insert(at, row);
+                if run.rows.len() > RUN {
                     // New files have the highest numbers: cut at the end, so that full runs stay full.
-                    let upper =
-                        records.split_off(if at + 1 == records.len() { at } else { records.len() / 2 });
-                    self.runs.insert(run + 1, upper);
+                    let cut = if at + 1 == run.rows.len() { at } else { run.rows.len() / 2 };
+                    let upper: Vec<FileRecord> = run.records().skip(cut).collect();
+                    run.rows.truncate(cut);
+                    self.runs.insert(index + 1, Run::of(&upper).0);
                 }
                 None
             }
@@ -76,15 +166,19 @@ impl FileTable {
         for run in &mut self.runs {
             run.retain(&mut keep);
         }
-        self.runs.retain(|run| !run.is_empty());
+        self.runs.retain(|run| !run.rows.is_empty());
     }
 
-    /// The run in which a number is or belongs, and where; none in an empty table.
+    /// Numbers that cut the table into at most so many parts of about the same length.
+    pub fn cuts(&self, parts: usize) -> Vec<u64> {
+        let step = self.runs.len().div_ceil(parts.max(1)).max(1);
+        self.runs.iter().step_by(step).skip(1).map(|run| run.base).collect()
+    }
+
+    /// The run in which a number is or belongs, and where; none when it is lower than all of them.
     fn find(&self, number: u64) -> Option<(usize, Result<usize, usize>)> {
-        let above = self.runs.partition_point(|run| run[0].number <= number);
-        let run = above.saturating_sub(1);
-        let at = self.runs.get(run)?.binary_search_by_key(&number, |record| record.number);
-        Some((run, at))
+        let run = self.runs.partition_point(|run| run.base <= number).checked_sub(1)?;
+        Some((run, self.runs[run].find(number)))
     }
 }
 
@@ -97,7 +191,34 @@ mod tests {
     use super::*;
 
     fn record(number: u64) -> FileRecord {
-        FileRecord { number, size: number, blocks: 1, directory: 0 }
+        FileRecord { number, size: u32::try_from(number % 999).unwrap(), blocks: 1, directory: 0 }
+    }
+
+    #[test]
+    fn a_record_takes_16_bytes() {
+        assert_eq!(size_of::<Row>(), 16);
+    }
+
+    #[test]
+    fn numbers_that_are_far_apart_are_in_runs_of_their_own() {
+        let numbers = [256, 300, 1 << 40, (1 << 40) + 5, u64::MAX - 300];
+        let records = numbers.map(record);
+        let mut table = FileTable::default();
+        let mut rest = records.as_slice();
+        while !rest.is_empty() {
+            let (run, count) = Run::of(rest);
+            table.append(run);
+            rest = &rest[count..];
+        }
+        assert_eq!((table.len(), table.runs.len()), (5, 3));
+        table.insert(record(1 << 41));
+        table.insert(record(7));
+        assert_eq!((table.len(), table.runs.len()), (7, 5));
+        for number in numbers {
+            assert_eq!(table.remove(number), Some(record(number)));
+            assert_eq!(table.remove(number), None);
+        }
+        assert_eq!((table.contains(7), table.contains(1 << 41), table.len()), (true, true, 2));
     }
 
     proptest! {
@@ -107,10 +228,10 @@ mod tests {
         fn agrees_with_a_map(first in 0u64..60_000, changes in proptest::collection::vec((any::<bool>(), 0u64..70_000), 0..300)) {
             let mut table = FileTable::default();
             let mut map = BTreeMap::new();
-            for start in (0..first).step_by(20_000) {
-                let run: Vec<_> = (start..(start + 20_000).min(first)).map(|number| record(number * 2)).collect();
+            for start in (0..first).step_by(15_000) {
+                let run: Vec<_> = (start..(start + 15_000).min(first)).map(|number| record(number * 2)).collect();
                 map.extend(run.iter().map(|record| (record.number, *record)));
-                table.append(run);
+                table.append(Run::of(&run).0);
             }
             for (insert, number) in changes {
                 if insert {
@@ -126,7 +247,8 @@ mod tests {
             prop_assert_eq!(left, map.keys().copied().collect::<Vec<_>>());
             map.retain(|number, _| number % 3 == 0);
             prop_assert_eq!(table.len(), map.len());
-            prop_assert!(table.runs.iter().all(|run| !run.is_empty()));
+            prop_assert!(table.runs.iter().all(|run| !run.rows.is_empty() && run.rows.capacity() <= run.rows.len() * 2 + 16));
+            prop_assert!(table.cuts(4).len() < 4 && table.cuts(4).is_sorted());
         }
     }
 }

@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, RangeInclusive};
 use std::os::fd::BorrowedFd;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use super::files::FileRecord;
+use super::files::{FileRecord, Run};
 use super::item::{FIRST_NUMBER, INODE_EXTREF, INODE_ITEM, INODE_REF, Inode, LAST_NUMBER, references};
 use super::search::{Search, Skip};
-use super::tree::{Directory, Tree, record_of};
+use super::tree::{Aside, Directory, Tree, record_of};
 
 /// Inode numbers that a thread takes at a time, at least.
 const CHUNK: u64 = 8192;
@@ -20,15 +20,23 @@ const CHUNK: u64 = 8192;
 /// can have a very high one.
 const CHUNKS: u64 = 1 << 14;
 
-/// What a range of inode numbers holds.
-#[derive(Default)]
+/// What a range of inode numbers holds, in lists that have no room to spare.
 struct Part {
     directories: Vec<(Inode, u64)>,
-    /// In order; the directory is an index into `parents`.
+    /// The directory of a record is an index into `parents`.
+    files: Vec<Run>,
+    parents: Vec<u64>,
+    aside: Vec<(u64, Aside)>,
+}
+
+/// A range that is being read. A thread has one for all of its ranges, so that lists grow but once.
+#[derive(Default)]
+struct Reader {
+    directories: Vec<(Inode, u64)>,
     files: Vec<FileRecord>,
     parents: Vec<u64>,
     places: HashMap<u64, u32>,
-    aside: Vec<(Inode, u64, u32)>,
+    aside: Vec<(u64, Aside)>,
 }
 
 /// Fills an empty tree.
@@ -40,6 +48,7 @@ pub fn scan(volume: BorrowedFd<'_>, tree: &mut Tree, threads: usize) -> io::Resu
     let (id, block_bytes) = (tree.id, tree.block_bytes);
     let work = || -> io::Result<()> {
         let mut search = Search::new(volume);
+        let mut reader = Reader::default();
         loop {
             let before = next.fetch_add(1, Ordering::Relaxed).checked_mul(chunk);
             let Some(first) = before.and_then(|before| FIRST_NUMBER.checked_add(before)) else {
@@ -51,7 +60,7 @@ pub fn scan(volume: BorrowedFd<'_>, tree: &mut Tree, threads: usize) -> io::Resu
             // What came after `top` was found is in the last range.
             let last = first.saturating_add(chunk - 1);
             let last = if last >= top { LAST_NUMBER } else { last };
-            let part = read(&mut search, id, first, last, block_bytes)?;
+            let part = reader.read(&mut search, id, first..=last, block_bytes)?;
             parts.lock().map_err(|_| io::Error::other("a thread of the scan ended"))?.insert(first, part);
         }
     };
@@ -88,26 +97,29 @@ fn highest_number(search: &mut Search<'_>, tree: u64) -> io::Result<u64> {
     Ok(low)
 }
 
-fn read(search: &mut Search<'_>, tree: u64, first: u64, last: u64, block_bytes: u64) -> io::Result<Part> {
-    let mut part = Part::default();
-    let mut inode = Inode::default();
-    let range = (first, 0, 0)..=(last, u8::MAX, u64::MAX);
-    search.each(tree, range, 0, Skip::AfterReferences, |item| {
-        match item.key.1 {
-            INODE_ITEM => inode = Inode::parse(item).unwrap_or_default(),
-            INODE_REF | INODE_EXTREF if item.key.0 == inode.number && inode.links > 0 => {
-                references(item, |parent, names| part.add(&inode, parent, names, block_bytes));
+impl Reader {
+    fn read(
+        &mut self,
+        search: &mut Search<'_>,
+        tree: u64,
+        numbers: RangeInclusive<u64>,
+        block_bytes: u64,
+    ) -> io::Result<Part> {
+        let mut inode = Inode::default();
+        let range = (*numbers.start(), 0, 0)..=(*numbers.end(), u8::MAX, u64::MAX);
+        search.each(tree, range, 0, Skip::AfterReferences, |item| {
+            match item.key.1 {
+                INODE_ITEM => inode = Inode::parse(item).unwrap_or_default(),
+                INODE_REF | INODE_EXTREF if item.key.0 == inode.number && inode.links > 0 => {
+                    references(item, |parent, names| self.add(&inode, parent, names, block_bytes));
+                }
+                _ => {}
             }
-            _ => {}
-        }
-        ControlFlow::Continue(())
-    })?;
-    part.files.shrink_to_fit();
-    part.places = HashMap::new();
-    Ok(part)
-}
+            ControlFlow::Continue(())
+        })?;
+        Ok(self.part())
+    }
 
-impl Part {
     fn add(&mut self, inode: &Inode, parent: u64, names: u32, block_bytes: u64) {
         if inode.is_directory() {
             self.directories.push((*inode, parent));
@@ -120,7 +132,16 @@ impl Part {
                 self.files.pop_if(|last| last.number == record.number);
                 self.files.push(FileRecord { directory, ..record });
             }
-            _ => self.aside.push((*inode, parent, names)),
+            _ => {
+                if self.aside.last().is_none_or(|(number, _)| *number != inode.number) {
+                    let disk_bytes = inode.disk_bytes(block_bytes);
+                    self.aside
+                        .push((inode.number, Aside { size: inode.size, disk_bytes, names: Vec::new() }));
+                }
+                if let Some((_, aside)) = self.aside.last_mut() {
+                    add_names(&mut aside.names, parent, names);
+                }
+            }
         }
     }
 
@@ -134,11 +155,35 @@ impl Part {
             u32::try_from(self.parents.len() - 1).unwrap_or(u32::MAX)
         })
     }
+
+    /// Hands over what was read.
+    fn part(&mut self) -> Part {
+        let mut files = Vec::with_capacity(1);
+        let mut rest = self.files.as_slice();
+        while !rest.is_empty() {
+            let (run, count) = Run::of(rest);
+            files.push(run);
+            rest = &rest[count..];
+        }
+        let part = Part {
+            directories: self.directories.as_slice().to_vec(),
+            files,
+            parents: self.parents.as_slice().to_vec(),
+            aside: self.aside.drain(..).collect(),
+        };
+        self.directories.clear();
+        self.files.clear();
+        self.parents.clear();
+        self.places.clear();
+        part
+    }
 }
 
 fn merge(tree: &mut Tree, mut parts: Vec<Part>) {
+    tree.directories.reserve(parts.iter().map(|part| part.directories.len()).sum());
+    tree.aside.reserve(parts.iter().map(|part| part.aside.len()).sum());
     for part in &mut parts {
-        for (inode, parent) in part.directories.drain(..) {
+        for (inode, parent) in std::mem::take(&mut part.directories) {
             if tree.directories.contains(inode.number) {
                 continue;
             }
@@ -157,24 +202,17 @@ fn merge(tree: &mut Tree, mut parts: Vec<Part>) {
             });
         }
     }
-    for mut part in parts {
+    for part in parts {
         let places: Vec<_> = part.parents.iter().map(|&parent| tree.directories.place(parent)).collect();
-        // A directory that was made after its range was read is new to the next scan, which lists it.
-        part.files.retain_mut(|record| {
-            let place = places[record.directory as usize];
-            record.directory = place.unwrap_or_default();
-            place.is_some()
-        });
-        for record in &part.files {
-            tree.directories.at_mut(record.directory).files.add(record, tree.block_bytes);
+        for mut run in part.files {
+            // A directory that was made after its range was read is new to the next scan, which lists it.
+            run.replace_directories(|directory| places[directory as usize]);
+            for record in run.records() {
+                tree.directories.at_mut(record.directory).files.add(&record, tree.block_bytes);
+            }
+            tree.files.append(run);
         }
-        tree.files.append(part.files);
-        for (inode, parent, names) in part.aside {
-            let disk_bytes = inode.disk_bytes(tree.block_bytes);
-            let aside = tree.aside.entry(inode.number).or_default();
-            (aside.size, aside.disk_bytes) = (inode.size, disk_bytes);
-            add_names(&mut aside.names, parent, names);
-        }
+        tree.aside.extend(part.aside);
     }
 }
 
@@ -182,6 +220,10 @@ fn merge(tree: &mut Tree, mut parts: Vec<Part>) {
 pub fn add_names(all: &mut Vec<(u64, u32)>, directory: u64, names: u32) {
     match all.binary_search_by_key(&directory, |known| known.0) {
         Ok(at) => all[at].1 += names,
-        Err(at) => all.insert(at, (directory, names)),
+        Err(at) => {
+            // Mostly there are one or two; an ordinary list would make room for four.
+            all.reserve_exact(1);
+            all.insert(at, (directory, names));
+        }
     }
 }

@@ -9,20 +9,16 @@
 //! The tree may be written to meanwhile. A directory that was read while the transaction that
 //! changed it was open is listed again by the next scan; a race costs one more look, never an error.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::io;
-use std::ops::ControlFlow;
 
+use super::changes::changed;
 use super::full::add_names;
 use super::item::{
-    DIR_INDEX, Entry, EntryKind, FIRST_NUMBER, INODE_EXTREF, INODE_ITEM, INODE_REF, Inode, LAST_NUMBER,
-    references,
+    DIR_INDEX, Entry, EntryKind, FIRST_NUMBER, INODE_EXTREF, INODE_ITEM, INODE_REF, Inode, references,
 };
-use super::search::{Search, Skip};
+use super::search::Search;
 use super::tree::Tree;
-
-/// Changed inodes with the directories that name them, and the number of names there.
-type Changed = BTreeMap<u64, Named>;
 
 /// An inode with its names.
 type Named = (Inode, Vec<(u64, u32)>);
@@ -39,8 +35,13 @@ pub enum Rescanned {
 }
 
 /// Brings a tree up to date. `generation` is the one that runs: all before it is committed.
-pub fn rescan(search: &mut Search<'_>, tree: &mut Tree, generation: u64) -> io::Result<Rescanned> {
-    let Some(changed) = changed(search, tree)? else { return Ok(Rescanned::TooMuch) };
+pub fn rescan(
+    search: &mut Search<'_>,
+    tree: &mut Tree,
+    generation: u64,
+    threads: usize,
+) -> io::Result<Rescanned> {
+    let Some(changed) = changed(search, tree, threads)? else { return Ok(Rescanned::TooMuch) };
     let again = std::mem::take(&mut tree.recheck);
     tree.known_before = generation;
     if changed.is_empty() && again.is_empty() {
@@ -48,18 +49,21 @@ pub fn rescan(search: &mut Search<'_>, tree: &mut Tree, generation: u64) -> io::
     }
     let mut listed = Listings::default();
     let mut queue: Vec<u64> = again.into_iter().filter(|number| tree.directories.contains(*number)).collect();
-    for (inode, names) in changed.values().filter(|(inode, _)| inode.is_directory()) {
+    for changed in changed.iter().filter(|changed| changed.inode.is_directory()) {
+        let (inode, names) = changed.named(search, tree.id)?;
         let Some(&(parent, _)) = names.first() else { continue };
         if inode.transid >= generation {
             tree.recheck.insert(inode.number);
         }
-        if tree.take_directory(inode, parent) {
+        if tree.take_directory(&inode, parent) {
             queue.push(inode.number);
         }
     }
-    for (inode, names) in changed.values().filter(|(inode, _)| !inode.is_directory()) {
-        tree.take_file(inode, names);
+    for changed in changed.iter().filter(|changed| !changed.inode.is_directory()) {
+        let (inode, names) = changed.named(search, tree.id)?;
+        tree.take_file(&inode, &names);
     }
+    drop(changed);
     list(search, tree, generation, queue, &mut listed)?;
     drop_lost_directories(search, tree, &mut listed)?;
     drop_lost_files(search, tree, &listed)?;
@@ -69,43 +73,7 @@ pub fn rescan(search: &mut Search<'_>, tree: &mut Tree, generation: u64) -> io::
     Ok(Rescanned::Changed)
 }
 
-/// Every inode that changed, with its names; none when it is too much.
-fn changed(search: &mut Search<'_>, tree: &Tree) -> io::Result<Option<Changed>> {
-    let limit = 20_000 + (tree.files.len() + tree.directories.len()) / 4;
-    let mut changed = Changed::new();
-    let mut inode = Inode::default();
-    let everything = (FIRST_NUMBER, 0, 0)..=(LAST_NUMBER, u8::MAX, u64::MAX);
-    search.each(tree.id, everything, tree.known_before, Skip::Nothing, |item| {
-        match item.key.1 {
-            INODE_ITEM => {
-                inode = Inode::parse(item).unwrap_or_default();
-                if inode.transid >= tree.known_before && inode.links > 0 {
-                    changed.insert(inode.number, (inode, Vec::new()));
-                }
-            }
-            INODE_REF | INODE_EXTREF if item.key.0 == inode.number => {
-                if let Some((_, names)) = changed.get_mut(&inode.number) {
-                    references(item, |directory, count| add_names(names, directory, count));
-                }
-            }
-            _ => {}
-        }
-        if changed.len() > limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    if changed.len() > limit {
-        return Ok(None);
-    }
-    for (number, (inode, names)) in &mut changed {
-        // Some references can be in leaves that did not change; a single one can not be there in part.
-        let single = inode.is_directory() || inode.links == 1;
-        if !single || names.len() != 1 || names[0].1 != 1 {
-            *names = names_of(search, tree.id, *number)?;
-        }
-    }
-    Ok(Some(changed))
-}
-
-fn names_of(search: &mut Search<'_>, tree: u64, number: u64) -> io::Result<Vec<(u64, u32)>> {
+pub fn names_of(search: &mut Search<'_>, tree: u64, number: u64) -> io::Result<Vec<(u64, u32)>> {
     let mut names = Vec::new();
     search.object(tree, number, INODE_REF..=INODE_EXTREF, |item| {
         references(item, |directory, count| add_names(&mut names, directory, count));

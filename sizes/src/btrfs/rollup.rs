@@ -9,7 +9,7 @@ use super::tree::Tree;
 use crate::totals::Totals;
 
 /// The totals of each wanted directory, in the same order; one may be below another.
-pub fn roll_up(trees: &BTreeMap<u64, Tree>, subvolumes: &Subvolumes, wanted: &[Place]) -> Vec<Totals> {
+pub fn roll_up(trees: &BTreeMap<u64, &Tree>, subvolumes: &Subvolumes, wanted: &[Place]) -> Vec<Totals> {
     let mut nearest = Nearest::new(trees, subvolumes, wanted);
     let mut totals = vec![Totals::default(); wanted.len()];
     // Files with several names, each with the wanted directories that count it.
@@ -51,7 +51,7 @@ pub fn roll_up(trees: &BTreeMap<u64, Tree>, subvolumes: &Subvolumes, wanted: &[P
 
 /// For each directory the wanted one that is nearest at or above it, found once.
 struct Nearest<'a> {
-    trees: &'a BTreeMap<u64, Tree>,
+    trees: &'a BTreeMap<u64, &'a Tree>,
     subvolumes: &'a Subvolumes,
     wanted: HashMap<Place, u32>,
     known: BTreeMap<u64, Vec<Known>>,
@@ -66,7 +66,7 @@ enum Known {
 }
 
 impl<'a> Nearest<'a> {
-    fn new(trees: &'a BTreeMap<u64, Tree>, subvolumes: &'a Subvolumes, wanted: &[Place]) -> Self {
+    fn new(trees: &'a BTreeMap<u64, &'a Tree>, subvolumes: &'a Subvolumes, wanted: &[Place]) -> Self {
         let known = trees.iter().map(|(&id, tree)| (id, vec![Known::NotYet; tree.directories.places()]));
         let wanted = wanted.iter().zip(0..).map(|(&place, index)| (place, index));
         Self { trees, subvolumes, known: known.collect(), wanted: wanted.collect() }

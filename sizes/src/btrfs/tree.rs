@@ -87,6 +87,12 @@ impl Directories {
         &mut self.places[place as usize]
     }
 
+    /// Makes room for so many more, and no more than that.
+    pub fn reserve(&mut self, count: usize) {
+        self.places.reserve_exact(count);
+        self.by_number.reserve(count);
+    }
+
     /// Adds a directory that is not there yet.
     pub fn add(&mut self, directory: Directory) -> u32 {
         let place = if let Some(place) = self.free.pop() {
@@ -149,23 +155,28 @@ impl Tree {
 
     /// Takes in a file with all of its names, in place of what was known of it.
     pub fn take_file(&mut self, inode: &Inode, names: &[(u64, u32)]) {
-        self.forget_file(inode.number);
-        let disk_bytes = inode.disk_bytes(self.block_bytes);
         match (inode.links, names, record_of(inode, self.block_bytes)) {
-            (0, ..) => {}
-            (1, [(directory, 1)], Some(record)) => {
+            (0, ..) => self.forget_file(inode.number),
+            (1, [(directory, 1)], Some(record)) => match self.directories.place(*directory) {
+                Some(directory) => self.take_record(FileRecord { directory, ..record }),
                 // A directory that is not known yet takes its files in when it is listed.
-                if let Some(place) = self.directories.place(*directory) {
-                    let record = FileRecord { directory: place, ..record };
-                    self.files.insert(record);
-                    self.directories.at_mut(place).files.add(&record, self.block_bytes);
-                }
-            }
+                None => self.forget_file(inode.number),
+            },
             _ => {
-                self.aside
-                    .insert(inode.number, Aside { size: inode.size, disk_bytes, names: names.to_owned() });
+                self.forget_file(inode.number);
+                let (size, disk_bytes) = (inode.size, inode.disk_bytes(self.block_bytes));
+                self.aside.insert(inode.number, Aside { size, disk_bytes, names: names.to_owned() });
             }
         }
+    }
+
+    /// Puts a record where the last one was, so that none of those after it has to move.
+    fn take_record(&mut self, record: FileRecord) {
+        self.aside.remove(&record.number);
+        if let Some(last) = self.files.insert(record) {
+            self.directories.at_mut(last.directory).files.subtract(&last, self.block_bytes);
+        }
+        self.directories.at_mut(record.directory).files.add(&record, self.block_bytes);
     }
 
     /// Forgets what is known of a file.
@@ -193,22 +204,23 @@ impl Tree {
     }
 }
 
-/// The record of a file, still without its directory; none when it has too many blocks.
+/// The record of a file, still without its directory; none when it is too large for one.
 pub fn record_of(inode: &Inode, block_bytes: u64) -> Option<FileRecord> {
     let blocks = u32::try_from(inode.nbytes.div_ceil(block_bytes)).ok()?;
-    Some(FileRecord { number: inode.number, size: inode.size, blocks, directory: 0 })
+    let size = u32::try_from(inode.size).ok()?;
+    Some(FileRecord { number: inode.number, size, blocks, directory: 0 })
 }
 
 impl FileSums {
     pub fn add(&mut self, record: &FileRecord, block_bytes: u64) {
         self.disk_bytes += u64::from(record.blocks) * block_bytes;
-        self.apparent_bytes += record.size;
+        self.apparent_bytes += u64::from(record.size);
         self.names += 1;
     }
 
     pub fn subtract(&mut self, record: &FileRecord, block_bytes: u64) {
         self.disk_bytes -= u64::from(record.blocks) * block_bytes;
-        self.apparent_bytes -= record.size;
+        self.apparent_bytes -= u64::from(record.size);
         self.names -= 1;
     }
 }
@@ -259,8 +271,12 @@ mod tests {
     #[test]
     fn a_file_beyond_the_table_is_kept_aside() {
         let mut tree = tree();
-        let huge = Inode { number: 303, size: 1, nbytes: 1 << 45, links: 1, ..Inode::default() };
-        tree.take_file(&huge, &[(256, 1)]);
-        assert_eq!(tree.aside[&303].disk_bytes, 1 << 45);
+        for (number, size, nbytes) in [(303, 1, 1 << 45), (304, 1 << 32, 4096), (305, u64::MAX, 1 << 50)] {
+            let huge = Inode { number, size, nbytes, links: 1, ..Inode::default() };
+            tree.take_file(&huge, &[(256, 1)]);
+            assert_eq!((tree.aside[&number].size, tree.aside[&number].disk_bytes), (size, nbytes));
+        }
+        let sums = tree.directories.get(256).map(|directory| directory.files.names);
+        assert_eq!(sums, Some(2), "it is in no sum of a directory");
     }
 }
