@@ -18,11 +18,11 @@ build: ## Build the release programs
 	@scripts/install-packages build
 	@cargo build --release --locked
 
-install: ## Build and install below DESTDIR (the root by default); nothing is enabled
+install: ## Build and install below DESTDIR (the root by default); nothing is enabled (BUILD=no: what is built already; PROFILE=release)
 	@scripts/install-packages build
 	@DESTDIR='$(DESTDIR)' scripts/install
 
-package: ## Build the Debian package into target/debian
+package: ## Build the Debian package into target/debian (BUILD=no, PROFILE=release: as above)
 	@scripts/install-packages build
 	@scripts/package
 
