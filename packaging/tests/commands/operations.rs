@@ -1,9 +1,10 @@
 //! docs/operations.md, chapter by chapter.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use backup_testkit::process;
 use backup_testkit::wait;
@@ -149,9 +150,7 @@ pub fn drop_ins(reader: &mut Reader) {
 /// TLS, a user and other addresses, as docs/web.md and docs/operations.md have it.
 pub fn opened(reader: &mut Reader) {
     let shown = Reader::block("docs/web.md", "Write `/etc/backup/web-config.yaml`");
-    // The password is "secret".
-    let hash = reader.site.machine.shell("cat /root/hash").stdout;
-    let hash = if hash.is_empty() { HASH.to_owned() } else { hash };
+    let hash = hash_of_secret(&reader.notes("htpasswd -nBC 10 \"\" | tr -d ':\\n'"));
     let shown: String = shown.lines().map(|line| match line.split_once("$2y$10$…") {
         Some((before, _)) => format!("{before}{hash}\n"),
         None => format!("{line}\n"),
@@ -187,8 +186,17 @@ pub fn opened(reader: &mut Reader) {
     site.step("docs/operations.md, docs/web.md: opened, with TLS and a user");
 }
 
-/// bcrypt of "secret".
-const HASH: &str = "@HASH@";
+/// htpasswd is on the machine outside; it asks for the password on a terminal, twice.
+fn hash_of_secret(line: &str) -> String {
+    let mut terminal = Command::new("script");
+    terminal.args(["-q", "-e", "-c", line, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut terminal = terminal.spawn().unwrap();
+    terminal.stdin.take().unwrap().write_all(b"secret\nsecret\n").unwrap();
+    let said = terminal.wait_with_output().unwrap();
+    let said = String::from_utf8(said.stdout).unwrap();
+    let hash = said.split_whitespace().find(|word| word.starts_with("$2y$10$"));
+    hash.unwrap_or_else(|| panic!("{line}: {said}")).to_owned()
+}
 
 /// The snapshots in the order of their times.
 fn snapshots(site: &Site) -> Vec<String> {
@@ -284,7 +292,7 @@ pub fn moved(reader: &mut Reader) {
     let site = &reader.site;
     let after = site.history();
     let differs: Vec<_> = before.iter().filter(|(series, value)| after.get(*series) != Some(value)).collect();
-    let of_snapshots = |entry: &&(&String, &String)| entry.0.starts_with("backup_snapshot");
+    let of_snapshots = |entry: &(&String, &String)| entry.0.starts_with("backup_snapshot");
     assert!(differs.iter().all(of_snapshots), "{differs:#?}");
     let end = site.run();
     assert_eq!(end["status"], "success");

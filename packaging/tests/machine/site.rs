@@ -1,4 +1,5 @@
 //! A backup server in a machine of its own: the package, a btrfs volume, and an ssh host.
+#![allow(dead_code, reason = "each test program uses its own part")]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -76,6 +76,12 @@ pub fn of_text(text: &str) -> Vec<(String, String)> {
             paragraph.clear();
             let block: Vec<&str> =
                 lines.by_ref().take_while(|line| !line.trim_start().starts_with("```")).collect();
+            if language.trim() == "yaml" {
+                // A value that a command makes has the command as its comment.
+                let comments = block.iter().filter_map(|line| line.split_once("# "));
+                let comments = comments.filter(|(_, comment)| comment.starts_with("htpasswd "));
+                found.extend(comments.map(|(_, comment)| (heading.clone(), comment.to_owned())));
+            }
             if matches!(language.trim(), "sh" | "bash" | "console" | "shell") {
                 found.extend(of_block(&block).into_iter().map(|command| (heading.clone(), command)));
             }

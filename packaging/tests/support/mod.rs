@@ -98,7 +98,10 @@ fn state_of_sources() -> u64 {
             let entry = entry.unwrap();
             let name = entry.file_name();
             if entry.file_type().unwrap().is_file() {
-                files.push(entry.path());
+                // Those of the programs are in the programs.
+                if entry.path().extension().is_none_or(|extension| extension != "rs") {
+                    files.push(entry.path());
+                }
             } else if name != "target" && name != ".git" {
                 directories.push(entry.path());
             }
