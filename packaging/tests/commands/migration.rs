@@ -98,7 +98,7 @@ pub fn to_the_new_one(reader: &mut Reader) {
         .well()
         .shows("lock_file")
         .shows("/tmp/backup.fil")
-        .shows("--human-readable");
+        .lacks("--human-readable");
     reader.types("backup-runner --verify-hosts").well().shows("server1").shows("server2");
 
     // What is there is not transferred again.
@@ -119,8 +119,8 @@ pub fn to_the_new_one(reader: &mut Reader) {
         .collect();
     assert_eq!(moved, [0, 0, 0], "the backups of before are gone on with");
     assert_eq!(reader.site.machine.must(&["cat", "/run/apache"]), "stopped\nstarted\n");
-    reader.types("systemctl enable --now backup.timer backup-exporter.service").well();
     reader.types("systemctl enable --now backup-sizes.socket").well();
+    reader.types("systemctl enable --now backup.timer backup-exporter.service").well();
     reader.site.until_metrics(&[
         "backup_run_state{state=\"success\"} 1",
         "backup_snapshots{schedule=\"hourly\"} 2",

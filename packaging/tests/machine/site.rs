@@ -1,7 +1,7 @@
 //! A backup server in a machine of its own: the package, a btrfs volume, and an ssh host.
 #![allow(dead_code, reason = "each test program uses its own part")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -192,11 +192,35 @@ impl Site {
     /// All series of runs, hosts, paths and snapshots that tell what has happened, with their values: all but
     /// what tells of the exporter itself and of its measuring.
     pub fn history(&self) -> BTreeMap<String, String> {
-        const OWN: [&str; 4] = ["backup_exporter_", "backup_size_", "backup_path_stored_", "backup_schedule_"];
+        const OWN: [&str; 6] = [
+            "backup_exporter_",
+            "backup_size_",
+            "backup_path_stored_",
+            "backup_path_apparent_",
+            "backup_volume_",
+            "backup_schedule_",
+        ];
         let metrics = self.metrics();
         let lines = metrics.lines().filter(|line| line.starts_with("backup_"));
         let lines = lines.filter(|line| !OWN.iter().any(|prefix| line.starts_with(prefix)));
         lines.filter_map(|line| line.rsplit_once(' ')).map(|(series, value)| (series.into(), value.into())).collect()
+    }
+
+    /// Waits until [`Self::history`] is this.
+    #[track_caller]
+    pub fn until_history(&self, wanted: &BTreeMap<String, String>) {
+        let begun = Instant::now();
+        loop {
+            let history = self.history();
+            let series: BTreeSet<&String> = wanted.keys().chain(history.keys()).collect();
+            let pairs = series.into_iter().map(|name| (name, wanted.get(name), history.get(name)));
+            let differs: Vec<_> = pairs.filter(|(_, wanted, found)| wanted != found).collect();
+            if differs.is_empty() {
+                return;
+            }
+            assert!(begun.elapsed() < wait::DEADLINE, "series, wanted, found: {differs:#?}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
     }
 
     /// The value of a metric.
