@@ -83,15 +83,21 @@ fn every_command_is_known_to_a_test() {
     let read = |file: &str| fs::read_to_string(sources.join(file)).unwrap();
     let typed = TYPED.map(|file| read(&format!("packaging/tests/commands/{file}"))).concat();
     let documented = documented();
-    let listed: BTreeSet<&str> =
-        ELSEWHERE.iter().map(|entry| entry.0).chain(NOT_RUN.iter().map(|entry| entry.0)).chain(NAMES).collect();
+    let listed: BTreeSet<&str> = ELSEWHERE
+        .iter()
+        .map(|entry| entry.0)
+        .chain(NOT_RUN.iter().map(|entry| entry.0))
+        .chain(NAMES)
+        .collect();
     let unknown: Vec<_> = documented
         .iter()
         .filter(|(command, _)| !listed.contains(&***command) && !typed.contains(&format!("{command:?}")))
         .collect();
     assert!(unknown.is_empty(), "no test runs {unknown:#?}");
 
-    let words = |text: &str| documented.keys().any(|command| command == text || command.starts_with(&format!("{text} ")));
+    let words = |text: &str| {
+        documented.keys().any(|command| command == text || command.starts_with(&format!("{text} ")))
+    };
     let gone: Vec<_> = listed.iter().filter(|command| !words(command)).collect();
     assert!(gone.is_empty(), "in no document: {gone:#?}");
     for (command, file, how) in ELSEWHERE.into_iter().filter(|entry| entry.0 != "make test") {
@@ -118,8 +124,12 @@ fn the_documents_are_followed() {
     readme::boards(&mut reader);
     migration::back_again(&mut reader);
     operations::removed(&mut reader);
-    let elsewhere: BTreeSet<&str> =
-        ELSEWHERE.iter().map(|entry| entry.0).chain(NOT_RUN.iter().map(|entry| entry.0)).chain(NAMES).collect();
+    let elsewhere: BTreeSet<&str> = ELSEWHERE
+        .iter()
+        .map(|entry| entry.0)
+        .chain(NOT_RUN.iter().map(|entry| entry.0))
+        .chain(NAMES)
+        .collect();
     let all = documented();
     let left: Vec<_> = all
         .keys()

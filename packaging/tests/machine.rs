@@ -3,8 +3,8 @@
 //! One machine goes through everything, in the order of its life, because a boot takes ten seconds. What
 //! it does is printed with the seconds since the start.
 //!
-//! The memory controller of the kernel is the business of the machine outside, so `MemoryMax=` and systemd's own
-//! word for a lack of memory (`oom-kill`) can not be had inside; see `out_of_memory` for what is shown.
+//! The memory controller of the kernel is the business of the machine outside, so `MemoryMax=` has no effect inside,
+//! and systemd does not learn why the kernel has killed; `memory.rs` shows that with a kernel of its own.
 #![allow(clippy::unwrap_used, reason = "a test that can not go on fails")]
 
 #[path = "machine/site.rs"]
@@ -211,8 +211,8 @@ fn stopped(site: &Site) {
 }
 
 /// The kernel kills the runner for want of memory. With the memory controller of cgroup v1 that is done from
-/// outside, and systemd inside knows no more than that it was signal 9; `oom-kill` is shown by the scenario
-/// `out_of_memory` of the exporter's truth table.
+/// outside, and systemd inside knows no more than that it was signal 9; `memory.rs` shows what it says where the
+/// controller is its own.
 fn out_of_memory(site: &Site) {
     let controller = Path::new("/sys/fs/cgroup/memory");
     if !controller.join("memory.limit_in_bytes").exists() {

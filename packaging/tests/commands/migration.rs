@@ -128,11 +128,7 @@ pub fn to_the_new_one(reader: &mut Reader) {
     ]);
 
     reader.types("backup-metrics --last-run").well().shows("server1").shows("success");
-    reader
-        .types("backup-metrics --last-run --count 4")
-        .well()
-        .shows("/var/www")
-        .shows("2026-01-01");
+    reader.types("backup-metrics --last-run --count 4").well().shows("/var/www").shows("2026-01-01");
     reader.types("journalctl -u backup.service").well().shows("the older system: --backup");
     reader.site.step("docs/migration.md: from the older system to this one");
 }

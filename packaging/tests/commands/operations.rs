@@ -52,10 +52,7 @@ pub fn every_day(reader: &mut Reader) {
     reader.types("logrotate --force /etc/logrotate.d/backup-system").well();
     reader.site.until_history(&before);
 
-    reader.site.write(
-        "/root/edited",
-        "[Timer]\nOnCalendar=\nOnCalendar=*-*-* 03:30:00\n",
-    );
+    reader.site.write("/root/edited", "[Timer]\nOnCalendar=\nOnCalendar=*-*-* 03:30:00\n");
     assert!(Reader::block("docs/operations.md", "so an empty one comes first").contains("03:30:00"));
     reader.types_on_a_terminal("systemctl edit backup.timer", "SYSTEMD_EDITOR='cp /root/edited'").well();
     // Within a minute, or at once after a start.
@@ -101,7 +98,11 @@ pub fn drop_ins(reader: &mut Reader) {
     let with_script = local.replace("pre_script: \"stop_apache\"", "pre_script_local: other_user");
     assert_ne!(local, with_script);
     reader.site.write("/etc/backup/backup.yaml", &with_script);
-    assert_eq!(reader.site.run()["reason"], "hook_failed", "the unit keeps scripts from becoming somebody else");
+    assert_eq!(
+        reader.site.run()["reason"],
+        "hook_failed",
+        "the unit keeps scripts from becoming somebody else"
+    );
     reader
         .types("install -D -m 644 /usr/share/doc/backup-system/examples/backup-scripts.conf /etc/systemd/system/backup.service.d/scripts.conf")
         .well();
@@ -130,7 +131,10 @@ pub fn drop_ins(reader: &mut Reader) {
     let site = &reader.site;
     let pid = site.property("backup-exporter.service", "MainPID");
     let status = site.machine.must(&["cat", &format!("/proc/{pid}/status")]);
-    assert!(status.contains("CapEff:\t0000000000000000") && status.contains("CapBnd:\t0000000000000000"), "{status}");
+    assert!(
+        status.contains("CapEff:\t0000000000000000") && status.contains("CapBnd:\t0000000000000000"),
+        "{status}"
+    );
     // A run keeps the rights of the directory, and what it brings is measured.
     let files = "backup_path_stored_files{host=\"server2\",path=\"/var/www\"}";
     let before = site.value(files);
@@ -157,10 +161,13 @@ pub fn drop_ins(reader: &mut Reader) {
 pub fn opened(reader: &mut Reader) {
     let shown = Reader::block("docs/web.md", "Write `/etc/backup/web-config.yaml`");
     let hash = hash_of_secret(&reader.notes("htpasswd -nBC 10 \"\" | tr -d ':\\n'"));
-    let shown: String = shown.lines().map(|line| match line.split_once("$2y$10$…") {
-        Some((before, _)) => format!("{before}{hash}\n"),
-        None => format!("{line}\n"),
-    }).collect();
+    let shown: String = shown
+        .lines()
+        .map(|line| match line.split_once("$2y$10$…") {
+            Some((before, _)) => format!("{before}{hash}\n"),
+            None => format!("{line}\n"),
+        })
+        .collect();
     reader.site.write("/etc/backup/web-config.yaml", &shown);
     let made = reader.site.machine.shell(
         "cd /etc/backup && openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=server1 -addext subjectAltName=DNS:server1 \
@@ -281,17 +288,24 @@ pub fn moved(reader: &mut Reader) {
     let folder = tempfile::tempdir().unwrap();
     let _disk = Disk::attach(&reader.site, &folder.path().join("disk"));
 
-    reader.types("systemctl stop backup.timer backup.service backup-sizes.socket backup-sizes.service").well();
+    reader
+        .types("systemctl stop backup.timer backup.service backup-sizes.socket backup-sizes.service")
+        .well();
     reader.types("mkfs.btrfs /dev/sdb1").well();
     reader.types("mount /dev/sdb1 /mnt").well();
     reader.types("mkdir -m 700 /mnt/.snapshots").well();
     reader
-        .types_with("btrfs send /share/.snapshots/daily_2026-01-01_020000 | btrfs receive /mnt/.snapshots", &[older])
+        .types_with(
+            "btrfs send /share/.snapshots/daily_2026-01-01_020000 | btrfs receive /mnt/.snapshots",
+            &[older],
+        )
         .well();
     reader
         .types_with("btrfs send -p /share/.snapshots/daily_2026-01-01_020000 /share/.snapshots/daily_2026-01-02_020000 | btrfs receive /mnt/.snapshots", &[older, newer])
         .well();
-    reader.types_with("cp --reflink=always -a /mnt/.snapshots/daily_2026-01-02_020000/backup /mnt/", &[newer]).well();
+    reader
+        .types_with("cp --reflink=always -a /mnt/.snapshots/daily_2026-01-02_020000/backup /mnt/", &[newer])
+        .well();
     reader.types("rsync -aHAX --numeric-ids --delete /share/backup/ /mnt/backup/").well();
     assert_eq!(reader.site.machine.must(&["diff", "-r", "/share/backup", "/mnt/backup"]), "");
     let before = reader.site.history();
@@ -316,7 +330,10 @@ pub fn moved(reader: &mut Reader) {
         .sum();
     assert_eq!(transferred, 0, "the run goes on where the old disk was");
     // The two that were sent count on; the third was left behind, and is made anew.
-    site.until_metrics(&["backup_snapshots{schedule=\"hourly\"} 2", "backup_snapshots{schedule=\"daily\"} 1"]);
+    site.until_metrics(&[
+        "backup_snapshots{schedule=\"hourly\"} 2",
+        "backup_snapshots{schedule=\"daily\"} 1",
+    ]);
     assert_eq!(site.machine.must(&["findmnt", "-n", "-o", "SOURCE", "/share"]), "/dev/sdb1\n");
     site.step("docs/operations.md: the volume is on another disk");
 }

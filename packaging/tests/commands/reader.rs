@@ -116,13 +116,10 @@ impl Reader {
     pub fn types_and_leaves_running(&mut self, command: &str, until: &str) {
         let line = self.takes(command, &[]);
         // A process that a shell starts in the background ignores Ctrl-C, unless it is told otherwise.
-        let started = format!(
-            "cd /root; env --default-signal=INT {line} >/run/typed.log 2>&1 </dev/null & echo $!"
-        );
+        let started =
+            format!("cd /root; env --default-signal=INT {line} >/run/typed.log 2>&1 </dev/null & echo $!");
         let pid = self.site.machine.must(&["bash", "-c", &started]);
-        wait::until(&format!("{line}: {until}"), || {
-            (self.site.machine.shell(until).code == 0).then_some(())
-        });
+        wait::until(&format!("{line}: {until}"), || (self.site.machine.shell(until).code == 0).then_some(()));
         self.site.machine.must(&["kill", "-s", "INT", pid.trim()]);
         wait::until(&format!("the end of {line}"), || {
             (self.site.machine.shell(&format!("kill -0 {}", pid.trim())).code != 0).then_some(())

@@ -21,10 +21,15 @@ pub fn configured(reader: &mut Reader) {
     let schema = fs::read_to_string(reader.site.path("/root/backup.schema.json")).unwrap();
     assert!(serde_json::from_str::<serde_json::Value>(&schema).unwrap()["properties"]["hosts"].is_object());
     for program in ["runner", "exporter", "metrics", "sizes"] {
-        let command = ["backup-runner --help", "backup-exporter --help", "backup-metrics --help", "backup-sizes --help"]
-            .into_iter()
-            .find(|command| command.contains(program))
-            .unwrap();
+        let command = [
+            "backup-runner --help",
+            "backup-exporter --help",
+            "backup-metrics --help",
+            "backup-sizes --help",
+        ]
+        .into_iter()
+        .find(|command| command.contains(program))
+        .unwrap();
         reader.types(command).well().shows("Usage");
     }
     reader.types("systemctl enable --now backup.timer backup-exporter.service").well();
@@ -35,7 +40,10 @@ pub fn configured(reader: &mut Reader) {
     reader.types_with(force, &[("HOST:PATH", "server2:/var/www")]).well();
     reader.types_with(force, &[("HOST:PATH", "nobody:/var/www")]).code(2).shows("nobody");
     reader.types("backup-runner --dry-run --json").well().shows("\"server2\"");
-    reader.types_with("backup-runner --verify-hosts --host NAME", &[("NAME", "server2")]).well().lacks("server1");
+    reader
+        .types_with("backup-runner --verify-hosts --host NAME", &[("NAME", "server2")])
+        .well()
+        .lacks("server1");
     reader.site.step("README.md: configured");
 }
 
@@ -98,7 +106,7 @@ pub fn databases(reader: &mut Reader) {
     let (_, second) = example.split_once("# For InfluxDB 1.x\n").unwrap();
     let lines = second.lines().map(|line| line.strip_prefix("# ").unwrap());
     let lines = lines.filter(|line| !line.contains("username") && !line.contains("password"));
-    let config: String = lines.map(|line| format!("{line}\n")).collect();
+    let config = lines.collect::<Vec<_>>().join("\n");
     reader.site.write("/etc/backup/influxdb-config.yaml", &config);
     reader.site.machine.must(&["chmod", "600", "/etc/backup/influxdb-config.yaml"]);
     reader.types("systemctl reload backup-exporter.service").well();
@@ -125,17 +133,17 @@ pub fn by_hand(reader: &mut Reader) {
         "backup-exporter --web.listen-address 127.0.0.1:19187",
         "curl --silent --fail http://127.0.0.1:19187/metrics | grep '^backup_run_state{state=\"success\"} 1$'",
     );
-    reader
-        .site
-        .machine
-        .must(&["systemctl", "stop", "backup-sizes.socket", "backup-sizes.service"]);
+    reader.site.machine.must(&["systemctl", "stop", "backup-sizes.socket", "backup-sizes.service"]);
     reader.types_and_leaves_running(
         "backup-sizes --volume /share/backup --socket-group backup-exporter",
         "test \"$(stat -c %G /run/backup-sizes/socket)\" = backup-exporter",
     );
     let directory = ("DIRECTORY", "/share/backup");
     let line = "backup-sizes --volume DIRECTORY";
-    assert_eq!(reader.types_with(line, &[directory, ("backup-sizes", "timeout 1 backup-sizes")]).output.code, 124);
+    assert_eq!(
+        reader.types_with(line, &[directory, ("backup-sizes", "timeout 1 backup-sizes")]).output.code,
+        124
+    );
     reader.site.machine.must(&["systemctl", "start", "backup-sizes.socket", "backup-exporter.service"]);
     reader.site.step("README.md: the programs by hand");
 }
@@ -148,7 +156,8 @@ pub fn boards(reader: &mut Reader) {
         .arg(reader.site.path("/root"))
         .status();
     assert!(copied.unwrap().success());
-    let grafana = ["datasources", "dashboards", "alerting"].map(|kind| format!("/etc/grafana/provisioning/{kind}"));
+    let grafana =
+        ["datasources", "dashboards", "alerting"].map(|kind| format!("/etc/grafana/provisioning/{kind}"));
     reader.site.machine.must(&["mkdir", "-p", &grafana[0], &grafana[1], &grafana[2]]);
     reader.types("install -d /var/lib/grafana/dashboards/backup").well();
     reader.types("install -m 644 dashboards/backup-*.json /var/lib/grafana/dashboards/backup/").well();
@@ -156,7 +165,12 @@ pub fn boards(reader: &mut Reader) {
         .types("for kind in datasources dashboards alerting; do\n    install -m 644 dashboards/provisioning/$kind/*.yaml /etc/grafana/provisioning/$kind/\ndone")
         .well();
     let there = reader.site.machine.must(&["find", "/var/lib/grafana", "/etc/grafana", "-type", "f"]);
-    for file in ["backup-prometheus.json", "backup-influxdb.json", "alerting/backup-influxdb.yaml", "datasources/backup.yaml"] {
+    for file in [
+        "backup-prometheus.json",
+        "backup-influxdb.json",
+        "alerting/backup-influxdb.yaml",
+        "datasources/backup.yaml",
+    ] {
         assert!(there.contains(file), "{there}");
     }
     reader.site.step("docs/dashboards.md: boards and provisioning are where Grafana looks for them");

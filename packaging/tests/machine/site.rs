@@ -203,7 +203,10 @@ impl Site {
         let metrics = self.metrics();
         let lines = metrics.lines().filter(|line| line.starts_with("backup_"));
         let lines = lines.filter(|line| !OWN.iter().any(|prefix| line.starts_with(prefix)));
-        lines.filter_map(|line| line.rsplit_once(' ')).map(|(series, value)| (series.into(), value.into())).collect()
+        lines
+            .filter_map(|line| line.rsplit_once(' '))
+            .map(|(series, value)| (series.into(), value.into()))
+            .collect()
     }
 
     /// Waits until [`Self::history`] is this.

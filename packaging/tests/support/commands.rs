@@ -138,8 +138,7 @@ fn spans(paragraph: &str, heading: &str, found: &mut Vec<(String, String)>) {
 /// The command as it stands in the documents: who runs it, runs what they say.
 pub fn typed(command: &str) -> String {
     let documented = documented();
-    let (command, _) = documented
-        .get_key_value(command)
-        .unwrap_or_else(|| panic!("no document says {command:?}"));
+    let (command, _) =
+        documented.get_key_value(command).unwrap_or_else(|| panic!("no document says {command:?}"));
     command.clone()
 }
