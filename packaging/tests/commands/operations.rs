@@ -213,7 +213,8 @@ fn hash_of_secret(line: &str) -> String {
     });
     let mut said = String::new();
     terminal.stdout.take().unwrap().read_to_string(&mut said).unwrap();
-    let hash = said.split_whitespace().find(|word| word.starts_with("$2y$10$"));
+    // What is typed after the end is echoed behind the hash, which is 60 characters long.
+    let hash = said.find("$2y$10$").and_then(|at| said.get(at..at + 60));
     hash.unwrap_or_else(|| panic!("{line}: {said}")).to_owned()
 }
 
