@@ -353,6 +353,5 @@ pub fn removed(reader: &mut Reader) {
     reader.types("apt purge backup-system").well();
     assert!(!reader.site.path("/etc/default/backup-runner").exists());
     assert!(reader.site.path("/etc/backup/backup.yaml").exists());
-    reader.site.machine.must(&["umount", "--recursive", "/share"]);
     reader.site.step("docs/operations.md: removed");
 }
