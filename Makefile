@@ -14,15 +14,15 @@ test: ## Install what the tests need and run all of them
 bench: ## Measure beside other tools and write docs/benchmarks.md (ONLY="replay scrape": some rows; SCALE=1: all data; ROUNDS=5)
 	@scripts/bench
 
-build: ## Build the release programs
+build: ## Build the release programs (PROFILE=dev: those without optimizations)
 	@scripts/install-packages build
-	@cargo build --release --locked
+	@cargo build --profile $(or $(PROFILE),release) --locked
 
-install: ## Build and install below DESTDIR (the root by default); nothing is enabled
+install: ## Build and install below DESTDIR (the root by default); nothing is enabled (BUILD=no: what is built already; PROFILE=release)
 	@scripts/install-packages build
 	@DESTDIR='$(DESTDIR)' scripts/install
 
-package: ## Build the Debian package into target/debian
+package: ## Build the Debian package into target/debian (BUILD=no, PROFILE=release: as above)
 	@scripts/install-packages build
 	@scripts/package
 

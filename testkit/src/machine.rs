@@ -122,6 +122,7 @@ impl Machine {
                 .args(command)
                 .env_clear()
                 .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+                .env("HOME", "/root")
                 .env("DEBIAN_FRONTEND", "noninteractive"),
         )
     }
@@ -150,6 +151,19 @@ impl Machine {
     /// A line for `sh`.
     pub fn shell(&self, line: &str) -> Output {
         self.run(&["sh", "-c", line])
+    }
+
+    /// Starts a program of the system outside in the network of the machine.
+    pub fn in_its_network(&self, command: &[&str]) -> Running {
+        let leader = self.leader.to_string();
+        Running::start(
+            Command::new("nsenter")
+                .args(["--target", &leader, "--net", "--"])
+                .args(command)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null()),
+        )
     }
 
     /// Waits until a command inside prints a text.

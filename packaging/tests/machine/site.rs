@@ -1,5 +1,7 @@
 //! A backup server in a machine of its own: the package, a btrfs volume, and an ssh host.
+#![allow(dead_code, reason = "each test program uses its own part")]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -12,9 +14,6 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support;
-
-/// The version that is installed first.
-const FIRST: &str = "0.1.0-1";
 
 pub const CONFIG: &str = "
 config:
@@ -89,22 +88,19 @@ impl Site {
 
     /// Packs what was built and installs it as a person would.
     pub fn install(&self) {
-        self.install_package(&support::package(&self.packages(), FIRST));
+        self.install_package(&support::package());
     }
 
     /// Installs the next version over it.
     pub fn upgrade(&self) {
-        let first = fs::read_dir(self.packages()).unwrap().next().unwrap().unwrap().path();
-        self.install_package(&support::as_version(&first, "0.1.0-2"));
-    }
-
-    fn packages(&self) -> PathBuf {
-        self.folder.path().join("packages")
+        let folder = self.folder.path().join("next");
+        fs::create_dir(&folder).unwrap();
+        self.install_package(&support::as_version(&support::package(), &folder, "0.1.0-2"));
     }
 
     fn install_package(&self, package: &Path) {
         fs::copy(package, self.path("/root/backup-system.deb")).unwrap();
-        self.machine.must(&["dpkg", "--install", "/root/backup-system.deb"]);
+        self.machine.must(&["apt-get", "install", "--yes", "/root/backup-system.deb"]);
     }
 
     /// The configuration, the scripts and the ssh host.
@@ -134,10 +130,12 @@ impl Site {
         self.machine.must(&["sh", "-c", if hold { "touch /run/hold" } else { "rm -f /run/hold" }]);
     }
 
-    /// Every record so far.
+    /// Every record so far, those of rotated parts among them; lines of the older system are left out.
     pub fn records(&self) -> Vec<Value> {
-        let text = fs::read_to_string(self.path("/var/log/backup-stats.log")).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect()
+        let all = "cd /var/log; zcat -f $(ls -rv backup-stats.log.[0-9]* 2>/dev/null) backup-stats.log";
+        let text = self.machine.shell(all).stdout;
+        let lines = text.lines().filter(|line| line.starts_with('{'));
+        lines.map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect()
     }
 
     /// Starts a run and waits until the peer's path is under way; returns the run's id.
@@ -187,6 +185,43 @@ impl Site {
                 let log = self.machine.run(&["journalctl", "--no-pager", "-n", "60", "-u", "backup*"]).stdout;
                 panic!("missing {missing:#?} among\n{metrics}\n{log}");
             }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    /// All series of runs, hosts, paths and snapshots that tell what has happened, with their values: all but
+    /// what tells of the exporter itself and of its measuring.
+    pub fn history(&self) -> BTreeMap<String, String> {
+        const OWN: [&str; 6] = [
+            "backup_exporter_",
+            "backup_size_",
+            "backup_path_stored_",
+            "backup_path_apparent_",
+            "backup_volume_",
+            "backup_schedule_",
+        ];
+        let metrics = self.metrics();
+        let lines = metrics.lines().filter(|line| line.starts_with("backup_"));
+        let lines = lines.filter(|line| !OWN.iter().any(|prefix| line.starts_with(prefix)));
+        lines
+            .filter_map(|line| line.rsplit_once(' '))
+            .map(|(series, value)| (series.into(), value.into()))
+            .collect()
+    }
+
+    /// Waits until [`Self::history`] is this.
+    #[track_caller]
+    pub fn until_history(&self, wanted: &BTreeMap<String, String>) {
+        let begun = Instant::now();
+        loop {
+            let history = self.history();
+            let series: BTreeSet<&String> = wanted.keys().chain(history.keys()).collect();
+            let pairs = series.into_iter().map(|name| (name, wanted.get(name), history.get(name)));
+            let differs: Vec<_> = pairs.filter(|(_, wanted, found)| wanted != found).collect();
+            if differs.is_empty() {
+                return;
+            }
+            assert!(begun.elapsed() < wait::DEADLINE, "series, wanted, found: {differs:#?}");
             std::thread::sleep(Duration::from_millis(200));
         }
     }
