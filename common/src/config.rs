@@ -5,6 +5,7 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config_check;
@@ -101,8 +102,9 @@ pub struct PathJob {
     pub path: String,
     /// Destination below `backup_base`, `HOST/dest_subdir`, without `..` and never empty.
     pub destination: PathBuf,
-    /// The user's rsync options of all three levels, checked, without those about display.
-    pub rsync_options: Vec<String>,
+    /// The user's rsync options of all three levels, checked, without those about display; shared by the paths of
+    /// a host that add none.
+    pub rsync_options: Arc<[String]>,
     /// Patterns of what is left out.
     pub exclude_file: Option<PathBuf>,
     /// rsync on the source, such as `sudo rsync`.
@@ -190,7 +192,7 @@ impl Config {
     pub fn parse(text: &str) -> Result<Checked, Problems> {
         let mut problems = Problems::default();
         let file = ConfigFile::parse(text, &mut problems);
-        let config = config_check::check(&file, &mut problems);
+        let config = config_check::check(file, &mut problems);
         problems.sort();
         if problems.errors.is_empty() {
             Ok(Checked { config, warnings: problems.warnings })

@@ -8,6 +8,7 @@ mod snapshots;
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Config, Host, MaxDelete, PathJob, Scripts};
@@ -21,7 +22,9 @@ const HOUR: Duration = Duration::from_secs(3600);
 const DEFAULT_RSYNC_OPTIONS: &str = "-a --delete --numeric-ids";
 
 /// Checks the whole file; the result is usable only when `problems` has no errors.
-pub fn check(file: &ConfigFile, problems: &mut Problems) -> Config {
+pub fn check(mut file: ConfigFile, problems: &mut Problems) -> Config {
+    // One after the other, so that what was read of a host is gone when the next one is checked.
+    let blocks = std::mem::take(&mut file.hosts);
     let global = &file.config;
     let lock_file =
         absolute(global.lock_file.as_ref(), "config.lock_file", "/run/backup-runner.lock", problems);
@@ -48,13 +51,12 @@ pub fn check(file: &ConfigFile, problems: &mut Problems) -> Config {
         }
         count
     });
-    if file.hosts.is_empty() && problems.errors.is_empty() {
+    if blocks.is_empty() && problems.errors.is_empty() {
         problems.error(1, "hosts", "no host is configured; add one with its ssh_user and paths");
     }
-    let hosts: Vec<Host> = file
-        .hosts
-        .iter()
-        .filter_map(|block| host(block, &global.shared, &global_options, problems))
+    let hosts: Vec<Host> = blocks
+        .into_iter()
+        .filter_map(|block| host(&block, &global.shared, &global_options, problems))
         .collect();
     overlap::check(&hosts, problems);
     let snapshots = file.snapshots.as_ref().and_then(|block| snapshots::check(block, problems));
@@ -114,7 +116,7 @@ fn host(
         rsync_words(block.shared.rsync_options.as_deref(), &format!("{key}.rsync_options"), problems)
             .unwrap_or_default(),
     );
-    let inherited = Inherited { name: &name, block, global, options: &options };
+    let inherited = Inherited { name: &name, block, global, options: options.into() };
     let paths = block.paths.iter().filter_map(|path| path_job(path, &inherited, problems)).collect();
     check_repeated_paths(&block.paths, problems);
     let retries = block.shared.retries.as_ref().or(global.retries.as_ref());
@@ -140,7 +142,7 @@ struct Inherited<'a> {
     name: &'a HostName,
     block: &'a HostBlock,
     global: &'a SharedKeys,
-    options: &'a [String],
+    options: Arc<[String]>,
 }
 
 fn path_job(block: &PathBlock, from: &Inherited<'_>, problems: &mut Problems) -> Option<PathJob> {
@@ -170,8 +172,10 @@ fn path_job(block: &PathBlock, from: &Inherited<'_>, problems: &mut Problems) ->
 
     let (own, host, global) = (&block.shared, &from.block.shared, from.global);
     let options_key = format!("{}.rsync_options", block.key);
-    let mut options = from.options.to_vec();
-    options.extend(rsync_words(own.rsync_options.as_deref(), &options_key, problems).unwrap_or_default());
+    let options = match rsync_words(own.rsync_options.as_deref(), &options_key, problems) {
+        Some(more) if !more.is_empty() => from.options.iter().cloned().chain(more).collect(),
+        _ => Arc::clone(&from.options),
+    };
     let exclude_file = own.exclude_file.as_ref().or(host.exclude_file.as_ref());
     let rsync_path = own.rsync_path.as_ref().or(host.rsync_path.as_ref());
     if let Some(rsync_path) =

@@ -144,9 +144,17 @@ impl Builder<'_> {
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 let open = self.open.pop()?;
+                // Most hold one or two values in a place for four, and there are ten thousands of them.
                 let value = match open.content {
-                    Content::Sequence(items) => Value::Sequence(items),
-                    Content::Mapping(mapping) => Value::Mapping(self.close_mapping(mapping)),
+                    Content::Sequence(mut items) => {
+                        items.shrink_to_fit();
+                        Value::Sequence(items)
+                    }
+                    Content::Mapping(mapping) => {
+                        let mut entries = self.close_mapping(mapping);
+                        entries.shrink_to_fit();
+                        Value::Mapping(entries)
+                    }
                 };
                 self.complete(Node { line: open.line, value }, open.anchor)
             }

@@ -19,10 +19,13 @@ pub const ROW: Row = Row {
     title: "replay of the stats log",
     about: "A log of 1,000,000 records (hourly runs over 10 hosts with 10 paths each) is read at the start of the exporter. \
             `exporter` is the program from its start until it is ready; `decode and apply` is the same work without reading \
-            and handing over; `jq` takes three fields out of the records that end a path: \
-            `jq -c 'select(.type==\"path_finished\") | [.host,.path,.status]'`.",
+            and handing over; `jq -c .` reads each record and writes it again; `jq -c select` takes three fields out of the records that \
+            end a path: `jq -c 'select(.type==\"path_finished\") | [.host,.path,.status]'`.",
     measure,
 };
+
+const JQ: [(&str, &str); 2] =
+    [("jq -c .", "."), ("jq -c select", "select(.type==\"path_finished\") | [.host,.path,.status]")];
 
 fn measure(bench: &Bench, section: &mut Section) {
     let folder = bench.folder();
@@ -44,9 +47,10 @@ fn measure(bench: &Bench, section: &mut Section) {
             drop(exporter);
             let (seconds, ()) = measure::seconds(|| decode_and_apply(&fs::read(&log).unwrap()));
             section.add(&case, "decode and apply", "rate", "records/s", records / seconds);
-            let filter = "select(.type==\"path_finished\") | [.host,.path,.status]";
-            let usage = measure::run(Command::new("jq").args(["-c", filter]).arg(&log), &[0]);
-            section.add(&case, "jq", "rate", "records/s", records / usage.wall);
+            for (subject, filter) in JQ {
+                let usage = measure::run(Command::new("jq").args(["-c", filter]).arg(&log), &[0]);
+                section.add(&case, subject, "rate", "records/s", records / usage.wall);
+            }
         }
         if part == full {
             section.at_least(
@@ -55,12 +59,10 @@ fn measure(bench: &Bench, section: &mut Section) {
                 "records/s",
                 300_000.0,
             );
-            section.at_least(
-                "times as fast as jq",
-                section.ratio(&case, "rate", "exporter", "jq"),
-                "×",
-                10.0,
-            );
+            for (subject, _) in JQ {
+                let ratio = section.ratio(&case, "rate", "exporter", subject);
+                section.at_least(&format!("times as fast as {subject}"), ratio, "×", 10.0);
+            }
         }
     }
 }

@@ -40,7 +40,7 @@ impl Request {
 
 /// The arguments behind the program's name. The destination is the directory that rsync is started in.
 pub fn arguments(host: &Host, job: &PathJob, request: Request) -> Vec<OsString> {
-    let mut arguments: Vec<String> = job.rsync_options.clone();
+    let mut arguments: Vec<String> = job.rsync_options.to_vec();
     if request.step == Step::Deletion {
         // It would take the place of the transfer's.
         arguments.retain(|option| !option.starts_with("--write-batch"));
