@@ -48,7 +48,7 @@ fn measure(bench: &Bench, section: &mut Section) {
         influxdb.resume();
         influxdb.query("", &format!("CREATE DATABASE {DATABASE}"));
         let exporter = Exporter::start(bench, folder.path(), &[]);
-        let before = sent(&exporter);
+        let (before, _) = look(&exporter);
         let (seconds, points) = measure::seconds(|| until_drained(&exporter));
         assert!(points > before, "everything was sent before the exporter was ready; take more points");
         section.add("drain", "exporter", "rate", "points/s", (points - before) / seconds);
@@ -77,23 +77,24 @@ fn fill_outbox(bench: &Bench, folder: &Path, log: &Path) {
     drop(exporter);
 }
 
-fn value(exporter: &Exporter, name: &str) -> f64 {
+/// How many points were sent, and the bytes that wait.
+fn look(exporter: &Exporter) -> (f64, f64) {
     let text = String::from_utf8(web::get(&exporter.address, "/metrics", "").body).unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.and_then(|number| number.parse().ok()).unwrap_or(0.0)
-}
-
-fn sent(exporter: &Exporter) -> f64 {
-    value(exporter, "backup_exporter_push_points_total")
+    let value = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|number| number.parse().ok()).unwrap_or(0.0)
+    };
+    (value("backup_exporter_push_points_total"), value("backup_exporter_outbox_bytes"))
 }
 
 /// Waits until nothing waits any more; how many points were sent by then.
 fn until_drained(exporter: &Exporter) -> f64 {
     wait::until("an empty outbox", || {
-        std::thread::sleep(Duration::from_millis(20));
-        (sent(exporter) > 0.0 && value(exporter, "backup_exporter_outbox_bytes") < 1.0).then_some(())
-    });
-    sent(exporter)
+        // Each look makes a whole scrape, which costs the exporter more than the pause is inexact.
+        std::thread::sleep(Duration::from_millis(50));
+        let (sent, waiting) = look(exporter);
+        (sent > 0.0 && waiting < 1.0).then_some(sent)
+    })
 }
 
 /// Points in a second that `influx -import` brings into an empty database.
