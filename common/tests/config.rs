@@ -43,7 +43,7 @@ fn the_older_file_works_unchanged() {
     assert_eq!((ssh.user.as_str(), ssh.hostname.as_str()), ("backup", "server1.example.com"));
     assert_eq!(ssh.key.as_deref(), Some(Path::new("/root/.ssh/backup_key")));
     assert_eq!(server1.paths[0].destination, Path::new("server1/etc"));
-    assert_eq!(server1.paths[0].rsync_options, ["-az", "--delete", "--numeric-ids"]);
+    assert_eq!(*server1.paths[0].rsync_options, ["-az", "--delete", "--numeric-ids"]);
     assert_eq!(server1.paths[1].exclude_file.as_deref(), Some(Path::new("/etc/backup/excludes/home.txt")));
 
     let server2 = &config.hosts[1];
@@ -72,7 +72,7 @@ fn the_other_keys_of_older_files_are_understood() {
     assert_eq!(scripts.scripts.pre_local.as_deref(), Some("mount_usb"));
     assert_eq!(scripts.scripts.post_local.as_deref(), Some("umount_usb"));
     let path = &scripts.paths[0];
-    assert_eq!(path.rsync_options, ["-az", "--delete", "--numeric-ids", "--exclude=cache", "-z"]);
+    assert_eq!(*path.rsync_options, ["-az", "--delete", "--numeric-ids", "--exclude=cache", "-z"]);
     assert_eq!(path.scripts.pre_local.as_deref(), Some("before"));
     assert_eq!(path.scripts.post_local.as_deref(), Some("after"));
     assert_eq!((&here.access, here.ignore_ping), (&Access::Local, true));
@@ -85,7 +85,7 @@ fn an_empty_list_of_options_asks_for_none() {
     {
         let text =
             format!("{{config: {{rsync_options: {options}}}, hosts: {{h: {{paths: [{{path: /a}}]}}}}}}");
-        assert_eq!(checked(&text).config.hosts[0].paths[0].rsync_options, expected, "{options}");
+        assert_eq!(*checked(&text).config.hosts[0].paths[0].rsync_options, expected, "{options}");
     }
 }
 
@@ -101,7 +101,7 @@ fn the_smallest_file_has_the_documented_defaults() {
     assert!(host.enabled && !host.optional);
     let path = &host.paths[0];
     assert_eq!(path.destination, Path::new("h/data"));
-    assert_eq!(path.rsync_options, ["-a", "--delete", "--numeric-ids"]);
+    assert_eq!(*path.rsync_options, ["-a", "--delete", "--numeric-ids"]);
     assert_eq!((path.io_timeout, path.path_timeout), (Duration::from_secs(600), None));
     assert_eq!(path.max_delete, MaxDelete::Default);
 }
@@ -115,8 +115,8 @@ fn values_are_inherited_from_config_to_host_to_path() {
     )
     .config;
     let [a, b] = &config.hosts[0].paths[..] else { panic!() };
-    assert_eq!(a.rsync_options, ["-a", "--delete", "--exclude=a b"]);
-    assert_eq!(b.rsync_options, ["-a", "--delete", "--exclude=a b", "-z"]);
+    assert_eq!(*a.rsync_options, ["-a", "--delete", "--exclude=a b"]);
+    assert_eq!(*b.rsync_options, ["-a", "--delete", "--exclude=a b", "-z"]);
     assert_eq!((a.io_timeout.as_secs(), b.io_timeout.as_secs()), (6, 7));
     assert_eq!((a.max_delete, b.max_delete), (MaxDelete::Percent(10), MaxDelete::Off));
     assert_eq!(

@@ -24,8 +24,8 @@ use store::Store;
 pub use store::replace;
 use tracing::warn;
 
-/// Bytes that are read at once; a batch is not larger.
-const READ_BYTES: usize = 1 << 20;
+/// Bytes that are read at once; a batch is not larger. 5000 points have about 3 MB.
+const READ_BYTES: usize = 4 << 20;
 
 /// What is passed over where the disk can not be read; the page is the smallest part that can fail.
 const BLOCK_BYTES: u64 = 4096;
