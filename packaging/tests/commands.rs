@@ -51,7 +51,7 @@ const NOT_RUN: [(&str, &str); 4] = [
 ];
 
 /// Spans that name a program and what it does, where nothing is to be typed.
-const NAMES: [&str; 20] = [
+const NAMES: [&str; 23] = [
     "btrfs filesystem du",
     "cargo test -p backup-exporter --test dashboards",
     "cargo test -- --include-ignored",
@@ -61,6 +61,9 @@ const NAMES: [&str; 20] = [
     "mimirtool rules load",
     "promtool check rules",
     "promtool test rules",
+    "rsync --existing --ignore-existing",
+    "rsync --max-delete",
+    "rsync --max-delete=0",
     "rsync --version",
     "rsync -aHAX --numeric-ids",
     "rsync error: … (code N)",

@@ -71,7 +71,7 @@ fn measure(bench: &Bench, section: &mut Section) {
         section.at_most(&format!("{case}: wall beside rsnapshot"), rsnapshot, "×", 1.0);
     }
     section.note(
-        "The commands delete nothing (`--max-delete=0`), and nothing is gone on the sources; where something is, the runner starts a second rsync. In the first copy it asks \
+        "The commands delete nothing (`rsync --max-delete=0`), and nothing is gone on the sources; where something is, the runner starts a second rsync. In the first copy it asks \
          `ssh -G` and opens a TCP connection before each host behind ssh; a host that was reached last time is not asked again.",
     );
     section.note("Each record that ends a path is on the disk (`fdatasync`) before the next one is written.");

@@ -45,7 +45,11 @@ pub fn make(directory: &Path, line: &str) -> Output {
             .current_dir(directory)
             .env("PROFILE", "dev")
             .env("BUILD", "no")
-            .env("CARGO_TARGET_DIR", target()),
+            .env("CARGO_TARGET_DIR", target())
+            // Of the make that runs the tests: it makes this one tell of directories and share its jobs.
+            .env_remove("MAKELEVEL")
+            .env_remove("MAKEFLAGS")
+            .env_remove("MFLAGS"),
     );
     assert_eq!(made.code, 0, "{line}: {}{}", made.stdout, made.stderr);
     made
