@@ -41,7 +41,7 @@ const ELSEWHERE: [(&str, &str, &str); 7] = [
 
 /// Commands that no test runs, and why.
 const NOT_RUN: [(&str, &str); 4] = [
-    ("make bench", "takes more than an hour of a machine that does nothing else"),
+    ("make bench", "takes about half an hour of a machine that does nothing else"),
     ("make bench ONLY=replay", "measures, which a loaded machine can not; bench/ has its own tests"),
     ("systemctl restart grafana-server", "Grafana is in no Debian, and can not be fetched by a test"),
     (

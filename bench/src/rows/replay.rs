@@ -1,15 +1,17 @@
 use std::fs;
 use std::hint::black_box;
+use std::path::Path;
 use std::process::Command;
 
 use backup_common::record::Record;
 use backup_exporter::event::{Event, Input, Listing};
 use backup_exporter::state::State;
+use backup_testkit::{process, wait};
 
 use super::Row;
 use crate::exporter::Exporter;
 use crate::results::Section;
-use crate::{Bench, data, measure};
+use crate::{Bench, data, measure, web};
 
 const HOSTS: usize = 10;
 const PATHS: usize = 10;
@@ -28,6 +30,7 @@ const JQ: [(&str, &str); 2] =
     [("jq -c .", "."), ("jq -c select", "select(.type==\"path_finished\") | [.host,.path,.status]")];
 
 fn measure(bench: &Bench, section: &mut Section) {
+    state_memory(bench, section);
     let folder = bench.folder();
     data::config::write(folder.path(), "", &data::config::fleet(HOSTS, PATHS));
     let log = folder.path().join("stats.log");
@@ -53,6 +56,7 @@ fn measure(bench: &Bench, section: &mut Section) {
             }
         }
         if part == full {
+            arrival(bench, section, folder.path(), u32::try_from(runs).unwrap());
             section.at_least(
                 "records read in a second",
                 section.median(&case, "exporter", "rate"),
@@ -65,6 +69,38 @@ fn measure(bench: &Bench, section: &mut Section) {
             }
         }
     }
+}
+
+/// How long a record takes from the log to a scrape, looked at again and again.
+fn arrival(bench: &Bench, section: &mut Section, folder: &Path, runs: u32) {
+    const CASE: &str = "a run of 212 records is appended";
+    let exporter = Exporter::start(bench, folder, &[]);
+    for number in runs..runs + 20 {
+        let wanted = format!("\nbackup_runs_total {}\n", number + 1);
+        data::log::append_run(&folder.join("stats.log"), HOSTS, PATHS, number);
+        let (seconds, ()) = measure::seconds(|| {
+            wait::until("the run to be counted", || {
+                let text = String::from_utf8(web::get(&exporter.address, "/metrics", "").body).unwrap();
+                text.contains(&wanted).then_some(())
+            });
+        });
+        section.add(CASE, "exporter", "from the log to /metrics", "ms", seconds * 1e3);
+    }
+    let median = section.median(CASE, "exporter", "from the log to /metrics");
+    section.at_most("a record from the log to /metrics", median, "ms", 1000.0);
+}
+
+/// What the state alone takes, in a program that does nothing else.
+fn state_memory(bench: &Bench, section: &mut Section) {
+    const CASE: &str = "10,000 paths, 30 outcomes each";
+    let folder = bench.folder();
+    let log = folder.path().join("stats.log");
+    (0..30).for_each(|run| data::log::append_run(&log, 100, 100, run));
+    let program = std::env::current_exe().unwrap().with_file_name("hold-state");
+    let printed = process::run(Command::new(program).arg(&log)).stdout;
+    let mebibytes: f64 = printed.strip_suffix(" MiB for 10000 paths\n").unwrap().parse().unwrap();
+    section.add(CASE, "state", "memory", "MiB", mebibytes);
+    section.at_most("memory of the state of 10,000 paths", Some(mebibytes), "MiB", 64.0);
 }
 
 fn decode_and_apply(log: &[u8]) {
