@@ -187,8 +187,10 @@ fn killed(site: &Site) {
         "backup_path_reason{host=\"peer\",path=\"/home/peer/data\",reason=\"killed\"} 1",
     ]);
     assert!(!site.records().iter().any(|record| record["type"] == "run_finished" && record["run_id"] == *id));
-    let left = site.machine.run(&["pgrep", "-x", "rsync"]);
-    assert_eq!(left.stdout, "", "systemd ends the rest of the run");
+    // systemd ends the rest of the run, a moment after it has said how the runner ended.
+    wait::until("the end of rsync", || {
+        site.machine.run(&["pgrep", "-x", "rsync"]).stdout.is_empty().then_some(())
+    });
     site.step("a run that was killed with SIGKILL is seen as such");
 }
 
@@ -230,7 +232,7 @@ fn out_of_memory(site: &Site) {
     site.hold(false);
     site.until_metrics(&["backup_run_state{state=\"failed\"} 1", "backup_run_reason{reason=\"killed\"} 1"]);
     let control = fs::read_to_string(group.0.join("memory.oom_control")).unwrap();
-    assert!(control.contains("oom_kill 1"), "{control}");
+    assert!(!control.contains("oom_kill 0"), "{control}");
     assert_eq!(site.property("backup.service", "Result"), "signal");
     site.step(
         "the kernel has killed a run for want of memory: signal 9 for systemd, `killed` in the metrics",
@@ -308,7 +310,7 @@ fn rotated(site: &Site) {
     assert_eq!(site.records()[..records.len()], records[..], "no record is lost");
 
     // Another rotation changes nothing, and an exporter that starts anew reads all parts.
-    let after = site.history();
+    let after = site.settled_history();
     rotate();
     site.until_history(&after);
     site.machine.must(&["systemctl", "restart", "backup-exporter.service"]);
@@ -360,8 +362,12 @@ fn watched(site: &Site) {
     site.machine.must(&["systemctl", "restart", "backup-exporter.service"]);
     let pid = site.property("backup-exporter.service", "MainPID");
     site.machine.must(&["kill", "-STOP", &pid]);
+    // More than once where the machine itself stands still for some seconds.
     wait::until("the watchdog", || {
-        (site.property("backup-exporter.service", "NRestarts") == "1").then_some(())
+        site.property("backup-exporter.service", "NRestarts")
+            .parse()
+            .is_ok_and(|count: u32| count > 0)
+            .then_some(())
     });
     site.machine.until(&["journalctl", "--no-pager", "-u", "backup-exporter"], "Watchdog timeout");
     fs::remove_file(site.path("/etc/systemd/system/backup-exporter.service.d/watchdog.conf")).unwrap();

@@ -81,7 +81,7 @@ impl JournalSocket {
     /// # Errors
     /// When nobody listens, or does not read; an entry that waited in vain makes the next ones not wait.
     pub fn send(&mut self, entry: &Entry) -> io::Result<()> {
-        let sent = match self.socket.send_to(entry.as_bytes(), &self.path) {
+        let sent = match uninterrupted(|| self.socket.send_to(entry.as_bytes(), &self.path)) {
             Ok(_) => Ok(()),
             Err(error) if is_too_large(&error) => self.send_as_file(entry.as_bytes()),
             Err(error) => Err(error),
@@ -98,11 +98,26 @@ impl JournalSocket {
         let file = sealed_file(bytes)?;
         let address = SocketAddrUnix::new(&self.path)?;
         let files = [file.as_fd()];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        control.push(SendAncillaryMessage::ScmRights(&files));
-        sendmsg_addr(&self.socket, &address, &[IoSlice::new(&[])], &mut control, SendFlags::NOSIGNAL)?;
+        uninterrupted(|| {
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut control = SendAncillaryBuffer::new(&mut space);
+            control.push(SendAncillaryMessage::ScmRights(&files));
+            sendmsg_addr(&self.socket, &address, &[IoSlice::new(&[])], &mut control, SendFlags::NOSIGNAL)
+                .map_err(io::Error::from)
+        })?;
         Ok(())
+    }
+}
+
+/// Calls again what a signal has ended. The kernel does not do so for a socket with a time limit, not even when the
+/// process was only stopped and goes on (signal(7), "Interruption of system calls and library functions by stop
+/// signals").
+fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            ended => return ended,
+        }
     }
 }
 
@@ -139,8 +154,12 @@ fn is_stream(stream: &str, file: BorrowedFd<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
+    use std::fs::{self, File};
     use std::io::Read;
+    use std::process::Command;
+
+    use backup_testkit::process::Running;
+    use backup_testkit::wait;
 
     use rustix::fs::fcntl_get_seals;
     use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
@@ -203,13 +222,69 @@ mod tests {
         let journald = UnixDatagram::bind(&path).expect("bound");
         let mut socket = JournalSocket::new(&path).expect("a socket");
         let entry = Entry::default().field("MESSAGE", "x");
-        while socket.send(&entry).is_ok() {}
-        assert!(socket.gave_up);
+        let error = loop {
+            if let Err(error) = socket.send(&entry) {
+                break error;
+            }
+        };
+        assert!(socket.gave_up, "{error}");
         assert!(socket.send(&entry).is_err());
         while socket.gave_up {
             journald.recv(&mut [0; 100]).expect("read");
             let _ = socket.send(&entry);
         }
+    }
+
+    #[test]
+    fn what_a_signal_has_ended_is_called_again() {
+        let mut answers = vec![Ok(1), Err(Errno::INTR), Err(Errno::INTR)];
+        let mut call = || answers.pop().expect("called too often").map_err(io::Error::from);
+        assert_eq!(uninterrupted(&mut call).expect("sent"), 1);
+        let refused = uninterrupted(|| Err::<(), _>(io::Error::from(Errno::CONNREFUSED)));
+        assert_eq!(refused.expect_err("refused").kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    /// A process that is stopped and goes on (Ctrl-Z and `fg`, a frozen control group) has its calls ended.
+    #[test]
+    fn an_entry_waits_through_a_stop() {
+        const SOCKET_OF_THE_CHILD: &str = "BACKUP_TEST_JOURNAL_SOCKET";
+        if let Some(path) = env::var_os(SOCKET_OF_THE_CHILD) {
+            let mut socket = JournalSocket::new(Path::new(&path)).expect("a socket");
+            socket.socket.set_write_timeout(Some(wait::DEADLINE)).expect("patient");
+            return socket.send(&Entry::default().field("MESSAGE", "waited")).expect("sent in the end");
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("socket");
+        let journald = UnixDatagram::bind(&path).expect("bound");
+        let filler = UnixDatagram::unbound().expect("a socket");
+        filler.set_nonblocking(true).expect("set");
+        while filler.send_to(b"full", &path).is_ok() {}
+
+        let mut child = Running::start(
+            Command::new(env::current_exe().expect("this program"))
+                .args(["--exact", "journal_socket::tests::an_entry_waits_through_a_stop"])
+                .env(SOCKET_OF_THE_CHILD, &path),
+        );
+        let tasks = format!("/proc/{}/task", child.id());
+        let any_task = |file: &str, wanted: fn(&str) -> bool| {
+            let mut tasks = fs::read_dir(&tasks).into_iter().flatten().flatten();
+            tasks.any(|task| fs::read_to_string(task.path().join(file)).is_ok_and(|text| wanted(&text)))
+        };
+        // The number of sendto(2) on x86-64 and on the newer platforms.
+        let sends = |call: &str| call.starts_with("44 ") || call.starts_with("206 ");
+        wait::until("the child to wait for journald", || any_task("syscall", sends).then_some(()));
+        child.signal("STOP");
+        wait::until("the child to stop", || {
+            any_task("status", |text| text.contains("T (stopped)")).then_some(())
+        });
+        child.signal("CONT");
+
+        let mut bytes = [0; 100];
+        let mut receive =
+            || journald.recv(&mut bytes).map(|count| bytes[..count].to_vec()).expect("received");
+        journald.set_read_timeout(Some(wait::DEADLINE)).expect("set");
+        while receive() != b"MESSAGE=waited\n" {}
+        assert!(child.wait().success());
     }
 
     #[test]

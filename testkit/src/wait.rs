@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// Longest time that a state may take to come about, generous because machines are slow at times.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Asks again and again until there is an answer.
 ///

@@ -209,6 +209,25 @@ impl Site {
             .collect()
     }
 
+    /// [`Self::history`] when nothing runs and all of it has been read: what systemd writes about a run and what is
+    /// in the directory of the snapshots reach the exporter after the run's own last record.
+    pub fn settled_history(&self) -> BTreeMap<String, String> {
+        let mut last = BTreeMap::new();
+        wait::until("a history that stays", || {
+            std::thread::sleep(Duration::from_millis(500));
+            let runs = self.property("backup.service", "ActiveState") == "activating";
+            let taken = self.machine.must(&["ls", "/share/.snapshots"]).lines().count();
+            let history = self.history();
+            let counts = ["backup_snapshots{", "backup_snapshots_incomplete{"];
+            let counted =
+                history.iter().filter(|(series, _)| counts.iter().any(|name| series.starts_with(name)));
+            let counted: f64 = counted.filter_map(|(_, value)| value.parse::<f64>().ok()).sum();
+            let stays = !runs && (counted - taken as f64).abs() < 0.5 && history == last;
+            last.clone_from(&history);
+            stays.then_some(history)
+        })
+    }
+
     /// Waits until [`Self::history`] is this.
     #[track_caller]
     pub fn until_history(&self, wanted: &BTreeMap<String, String>) {
