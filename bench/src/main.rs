@@ -91,6 +91,11 @@ impl Bench {
         ((full as f64 * self.scale).round() as usize).max(1)
     }
 
+    /// As [`Self::scaled`], but full from a tenth on: of what a target names only a trial takes less.
+    pub fn nearly_full(&self, full: usize) -> usize {
+        self.scaled(full * 10).min(full)
+    }
+
     /// A program of this project.
     pub fn program(&self, name: &str) -> PathBuf {
         let program = self.programs.join(name);

@@ -25,28 +25,19 @@ use reader::Reader;
 use support::commands::documented;
 
 /// Commands that something else than the machine runs: what holds them to the letter, and what runs them.
-const ELSEWHERE: [(&str, &str, &str); 7] = [
+const ELSEWHERE: [(&str, &str, &str); 9] = [
     ("make test", "scripts/test", "it is the run that this test is part of"),
     ("make demo", "scripts/test", "ended by Ctrl-C"),
     ("make demo ONCE=1", "scripts/test", "to its end"),
     ("make build", "scripts/test", "before the tests"),
+    ("make bench", "packaging/tests/benchmarks.rs", "with little data"),
+    ("make bench ONLY=replay", "packaging/tests/benchmarks.rs", "with little data"),
     ("make package", "packaging/tests/support/mod.rs", "package(), for all tests of the package"),
     ("make install", "packaging/tests/package.rs", "make_install_reaches_the_running_system"),
     (
         "make install DESTDIR=/tmp/root",
         "packaging/tests/package.rs",
         "the_package_and_make_install_have_the_same_files",
-    ),
-];
-
-/// Commands that no test runs, and why.
-const NOT_RUN: [(&str, &str); 4] = [
-    ("make bench", "takes about half an hour of a machine that does nothing else"),
-    ("make bench ONLY=replay", "measures, which a loaded machine can not; bench/ has its own tests"),
-    ("systemctl restart grafana-server", "Grafana is in no Debian, and can not be fetched by a test"),
-    (
-        "influx v1 dbrp create --db backup_metrics --rp autogen --bucket-id BUCKET --default",
-        "the client of InfluxDB 2 is in no Debian; the one that is knows only 1.x",
     ),
 ];
 
@@ -86,12 +77,7 @@ fn every_command_is_known_to_a_test() {
     let read = |file: &str| fs::read_to_string(sources.join(file)).unwrap();
     let typed = TYPED.map(|file| read(&format!("packaging/tests/commands/{file}"))).concat();
     let documented = documented();
-    let listed: BTreeSet<&str> = ELSEWHERE
-        .iter()
-        .map(|entry| entry.0)
-        .chain(NOT_RUN.iter().map(|entry| entry.0))
-        .chain(NAMES)
-        .collect();
+    let listed: BTreeSet<&str> = ELSEWHERE.iter().map(|entry| entry.0).chain(NAMES).collect();
     let unknown: Vec<_> = documented
         .iter()
         .filter(|(command, _)| !listed.contains(&***command) && !typed.contains(&format!("{command:?}")))
@@ -127,12 +113,7 @@ fn the_documents_are_followed() {
     readme::boards(&mut reader);
     migration::back_again(&mut reader);
     operations::removed(&mut reader);
-    let elsewhere: BTreeSet<&str> = ELSEWHERE
-        .iter()
-        .map(|entry| entry.0)
-        .chain(NOT_RUN.iter().map(|entry| entry.0))
-        .chain(NAMES)
-        .collect();
+    let elsewhere: BTreeSet<&str> = ELSEWHERE.iter().map(|entry| entry.0).chain(NAMES).collect();
     let all = documented();
     let left: Vec<_> = all
         .keys()

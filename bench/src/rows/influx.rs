@@ -29,7 +29,7 @@ const HOSTS: usize = 10;
 const PATHS: usize = 10;
 
 fn measure(bench: &Bench, section: &mut Section) {
-    let wanted = bench.scaled(100_000);
+    let wanted = bench.scaled(100_000).max(10_000);
     // A run leaves one point for itself, one for each host and one for each path.
     let runs = wanted.div_ceil(1 + HOSTS + HOSTS * PATHS);
     for _ in 0..bench.rounds {

@@ -74,8 +74,9 @@ fn measure(bench: &Bench, section: &mut Section) {
 /// How long a record takes from the log to a scrape, looked at again and again.
 fn arrival(bench: &Bench, section: &mut Section, folder: &Path, runs: u32) {
     const CASE: &str = "a run of 212 records is appended";
+    let tries = u32::try_from(bench.nearly_full(20)).unwrap();
     let exporter = Exporter::start(bench, folder, &[]);
-    for number in runs..runs + 20 {
+    for number in runs..runs + tries {
         let wanted = format!("\nbackup_runs_total {}\n", number + 1);
         data::log::append_run(&folder.join("stats.log"), HOSTS, PATHS, number);
         let (seconds, ()) = measure::seconds(|| {
@@ -92,15 +93,17 @@ fn arrival(bench: &Bench, section: &mut Section, folder: &Path, runs: u32) {
 
 /// What the state alone takes, in a program that does nothing else.
 fn state_memory(bench: &Bench, section: &mut Section) {
-    const CASE: &str = "10,000 paths, 30 outcomes each";
+    let hosts = bench.nearly_full(100);
+    let case = format!("{} paths, 30 outcomes each", hosts * 100);
     let folder = bench.folder();
     let log = folder.path().join("stats.log");
-    (0..30).for_each(|run| data::log::append_run(&log, 100, 100, run));
+    (0..30).for_each(|run| data::log::append_run(&log, hosts, 100, run));
     let program = std::env::current_exe().unwrap().with_file_name("hold-state");
     let printed = process::run(Command::new(program).arg(&log)).stdout;
-    let mebibytes: f64 = printed.strip_suffix(" MiB for 10000 paths\n").unwrap().parse().unwrap();
-    section.add(CASE, "state", "memory", "MiB", mebibytes);
-    section.at_most("memory of the state of 10,000 paths", Some(mebibytes), "MiB", 64.0);
+    let mebibytes: f64 =
+        printed.strip_suffix(&format!(" MiB for {} paths\n", hosts * 100)).unwrap().parse().unwrap();
+    section.add(&case, "state", "memory", "MiB", mebibytes);
+    section.at_most(&format!("memory of the state of {} paths", hosts * 100), Some(mebibytes), "MiB", 64.0);
 }
 
 fn decode_and_apply(log: &[u8]) {

@@ -21,21 +21,20 @@ pub const ROW: Row = Row {
     measure,
 };
 
-const LOCAL: usize = 8;
-const REMOTE: usize = 8;
 const SUBJECTS: [&str; 4] = ["backup-runner", "xargs -P", "one after the other", "rsnapshot"];
 const CASES: [&str; 3] = ["first copy", "nothing changed", "1 % changed"];
 
 fn measure(bench: &Bench, section: &mut Section) {
     let folder = bench.folder();
     let files = bench.scaled(20_000);
+    let local = bench.nearly_full(8);
     let sources: Vec<PathBuf> =
-        (0..LOCAL + REMOTE).map(|number| folder.path().join(format!("source{number}"))).collect();
+        (0..local * 2).map(|number| folder.path().join(format!("source{number}"))).collect();
     for (number, source) in sources.iter().enumerate() {
         data::tree::make(source, files, number as u64);
     }
     let sshd = Sshd::start(folder.path());
-    let site = Site { bench, folder: folder.path(), sources: &sources, sshd: &sshd };
+    let site = Site { bench, folder: folder.path(), local, sources: &sources, sshd: &sshd };
     for round in 0..bench.rounds {
         for subject in SUBJECTS {
             site.prepare(subject);
@@ -80,6 +79,7 @@ fn measure(bench: &Bench, section: &mut Section) {
 struct Site<'a> {
     bench: &'a Bench,
     folder: &'a Path,
+    local: usize,
     sources: &'a [PathBuf],
     sshd: &'a Sshd,
 }
@@ -113,7 +113,8 @@ impl Site<'_> {
     fn hosts(&self) -> String {
         let mut out = String::new();
         for (number, source) in self.sources.iter().enumerate() {
-            let ssh = if number < LOCAL { String::new() } else { format!("    {}\n", self.sshd.host_keys()) };
+            let ssh =
+                if number < self.local { String::new() } else { format!("    {}\n", self.sshd.host_keys()) };
             let source = source.display();
             let _ = writeln!(out, "  host{number}:\n{ssh}    paths: [{{path: {source}, dest_subdir: data}}]");
         }
@@ -151,7 +152,7 @@ impl Site<'_> {
             ssh.known_hosts().display()
         );
         for (number, source) in self.sources.iter().enumerate() {
-            let user = if number < LOCAL { String::new() } else { "root@127.0.0.1:".to_owned() };
+            let user = if number < self.local { String::new() } else { "root@127.0.0.1:".to_owned() };
             let _ = writeln!(out, "backup\t{user}{}/\thost{number}/", source.display());
         }
         out

@@ -20,11 +20,10 @@ pub const ROW: Row = Row {
     measure,
 };
 
-/// Seconds that wrk takes for each figure.
-const SECONDS: usize = 2;
-
 fn measure(bench: &Bench, section: &mut Section) {
-    for (hosts, paths) in [(10, 100), (100, 100)] {
+    // Seconds that wrk takes for each figure.
+    let duration = bench.nearly_full(2);
+    for (hosts, paths) in [(10, bench.nearly_full(100)), (100, bench.nearly_full(100))] {
         let case = format!("{} paths", hosts * paths);
         let folder = bench.folder();
         data::config::write(folder.path(), "", &data::config::fleet(hosts, paths));
@@ -63,12 +62,12 @@ fn measure(bench: &Bench, section: &mut Section) {
                 for clients in [1, 50] {
                     let quantity = format!("cached, {kind}, {clients} clients");
                     for (name, address) in [("exporter", &exporter.address), ("nginx", &nginx.address)] {
-                        let load = wrk(address, "/metrics", clients, SECONDS, compressed);
+                        let load = wrk(address, "/metrics", clients, duration, compressed);
                         section.add(&case, name, &quantity, "answers/s", load.rate);
                     }
                 }
             }
-            hostile(section, &case, &exporter);
+            hostile(section, &case, &exporter, duration);
         }
         checks(section, &case);
     }
@@ -106,12 +105,12 @@ fn first(
     }
 }
 
-fn hostile(section: &mut Section, case: &str, exporter: &Exporter) {
-    let quiet = wrk(&exporter.address, "/metrics", 1, SECONDS, true);
+fn hostile(section: &mut Section, case: &str, exporter: &Exporter, duration: usize) {
+    let quiet = wrk(&exporter.address, "/metrics", 1, duration, true);
     section.add(case, "exporter", "p99, gzip, 1 client", "ms", quiet.p99);
     let sockets = Hostile::start(&exporter.address);
     std::thread::sleep(Duration::from_millis(500));
-    let loaded = wrk(&exporter.address, "/metrics", 1, SECONDS, true);
+    let loaded = wrk(&exporter.address, "/metrics", 1, duration, true);
     drop(sockets);
     section.add(case, "exporter", "p99, gzip, 1 client, hostile", "ms", loaded.p99);
     section.add(case, "exporter", "failed, hostile", "", loaded.failed);

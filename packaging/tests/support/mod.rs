@@ -35,6 +35,11 @@ static MAKE: Mutex<()> = Mutex::new(());
 
 /// Runs a documented command of make with a shell, in a directory with the sources, on what is built already.
 pub fn make(directory: &Path, line: &str) -> Output {
+    make_with(directory, line, &[])
+}
+
+/// As [`make`], with more in the environment.
+pub fn make_with(directory: &Path, line: &str, more: &[(&str, &str)]) -> Output {
     for name in ["backup-runner", "backup-exporter", "backup-metrics", "backup-sizes"] {
         program(name);
     }
@@ -46,6 +51,7 @@ pub fn make(directory: &Path, line: &str) -> Output {
             .env("PROFILE", "dev")
             .env("BUILD", "no")
             .env("CARGO_TARGET_DIR", target())
+            .envs(more.iter().copied())
             // Of the make that runs the tests: it makes this one tell of directories and share its jobs.
             .env_remove("MAKELEVEL")
             .env_remove("MAKEFLAGS")
