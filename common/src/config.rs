@@ -121,8 +121,8 @@ pub struct PathJob {
     pub hook_timeout: Duration,
     /// How much may be deleted in the destination in one run.
     pub max_delete: MaxDelete,
-    /// Scripts around this path.
-    pub scripts: Scripts,
+    /// Scripts around this path; shared by the paths of a host that have none.
+    pub scripts: Arc<Scripts>,
 }
 
 /// Budget for deletions.

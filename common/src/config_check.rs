@@ -23,8 +23,7 @@ const DEFAULT_RSYNC_OPTIONS: &str = "-a --delete --numeric-ids";
 
 /// Checks the whole file; the result is usable only when `problems` has no errors.
 pub fn check(mut file: ConfigFile, problems: &mut Problems) -> Config {
-    // One after the other, so that what was read of a host is gone when the next one is checked.
-    let blocks = std::mem::take(&mut file.hosts);
+    let unread = std::mem::take(&mut file.hosts);
     let global = &file.config;
     let lock_file =
         absolute(global.lock_file.as_ref(), "config.lock_file", "/run/backup-runner.lock", problems);
@@ -51,13 +50,14 @@ pub fn check(mut file: ConfigFile, problems: &mut Problems) -> Config {
         }
         count
     });
-    if blocks.is_empty() && problems.errors.is_empty() {
+    if unread.is_empty() && problems.errors.is_empty() {
         problems.error(1, "hosts", "no host is configured; add one with its ssh_user and paths");
     }
-    let hosts: Vec<Host> = blocks
+    let mut hosts: Vec<Host> = unread
         .into_iter()
-        .filter_map(|block| host(&block, &global.shared, &global_options, problems))
+        .filter_map(|unread| host(&unread.read(problems), &global.shared, &global_options, problems))
         .collect();
+    hosts.shrink_to_fit();
     overlap::check(&hosts, problems);
     let snapshots = file.snapshots.as_ref().and_then(|block| snapshots::check(block, problems));
     let backup_base = absolute(global.backup_base.as_ref(), "config.backup_base", "/share/backup/", problems);
@@ -116,8 +116,12 @@ fn host(
         rsync_words(block.shared.rsync_options.as_deref(), &format!("{key}.rsync_options"), problems)
             .unwrap_or_default(),
     );
-    let inherited = Inherited { name: &name, block, global, options: options.into() };
-    let paths = block.paths.iter().filter_map(|path| path_job(path, &inherited, problems)).collect();
+    let inherited =
+        Inherited { name: &name, block, global, options: options.into(), no_scripts: Arc::default() };
+    let mut paths: Vec<PathJob> =
+        block.paths.iter().filter_map(|path| path_job(path, &inherited, problems)).collect();
+    // They stay as long as the run, and there can be ten thousands of them.
+    paths.shrink_to_fit();
     check_repeated_paths(&block.paths, problems);
     let retries = block.shared.retries.as_ref().or(global.retries.as_ref());
     Some(Host {
@@ -143,6 +147,7 @@ struct Inherited<'a> {
     block: &'a HostBlock,
     global: &'a SharedKeys,
     options: Arc<[String]>,
+    no_scripts: Arc<Scripts>,
 }
 
 fn path_job(block: &PathBlock, from: &Inherited<'_>, problems: &mut Problems) -> Option<PathJob> {
@@ -214,7 +219,10 @@ fn path_job(block: &PathBlock, from: &Inherited<'_>, problems: &mut Problems) ->
             Some(Amount::Count(files)) => MaxDelete::Files(files),
             Some(Amount::Percent(share)) => MaxDelete::Percent(share),
         },
-        scripts: scripts(&block.scripts, &block.key, problems),
+        scripts: match scripts(&block.scripts, &block.key, problems) {
+            none if none == Scripts::default() => Arc::clone(&from.no_scripts),
+            some => Arc::new(some),
+        },
     })
 }
 

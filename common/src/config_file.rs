@@ -17,7 +17,7 @@ pub struct ConfigFile {
     /// The block `config`.
     pub config: GlobalBlock,
     /// The block `hosts`, in the order of the file.
-    pub hosts: Vec<HostBlock>,
+    pub hosts: Vec<UnreadHost>,
     /// The block `snapshots`.
     pub snapshots: Option<SnapshotsBlock>,
 }
@@ -192,25 +192,41 @@ const SCRIPT: &str = r"^\s*[A-Za-z0-9_][A-Za-z0-9_.-]*\s*$";
 impl ConfigFile {
     /// Reads the text of a `backup.yaml`; what can not be read is in `problems` and absent from the result.
     pub fn parse(text: &str, problems: &mut Problems) -> Self {
-        let Some(root) = yaml::parse(text, problems) else {
+        let Some(mut root) = yaml::parse(text, problems) else {
             return Self::default();
         };
+        let hosts = root.take_block("hosts");
         let mut table = Table::open(&root, String::new(), problems);
         let config = table
             .node("config")
             .map(|node| GlobalBlock::read(Table::open(node, table.key_path("config"), problems), problems));
-        let hosts = table.node("hosts").map(|node| {
-            let hosts = Table::open(node, table.key_path("hosts"), problems);
-            let read = |(name, node): &(Key, yaml::Node)| {
-                HostBlock::read(name, Table::open(node, hosts.key_path(&name.text), problems), problems)
-            };
-            hosts.entries().iter().map(read).collect()
-        });
+        // Something else than a block of hosts is still there, and reported.
+        if let Some(node) = table.node("hosts") {
+            Table::open(node, table.key_path("hosts"), problems);
+        }
+        let hosts = hosts.unwrap_or_default().into_iter().map(|(name, node)| UnreadHost { name, node });
+        let hosts = hosts.collect();
         let snapshots = table.node("snapshots").map(|node| {
             SnapshotsBlock::read(Table::open(node, table.key_path("snapshots"), problems), problems)
         });
         table.finish(problems);
-        Self { config: config.unwrap_or_default(), hosts: hosts.unwrap_or_default(), snapshots }
+        Self { config: config.unwrap_or_default(), hosts, snapshots }
+    }
+}
+
+/// A host that is still as it stands in the file. Each is read when it is its turn, so that there is never more of the
+/// thousands of paths than the text's own tree and what became of them.
+#[derive(Debug)]
+pub struct UnreadHost {
+    name: Key,
+    node: yaml::Node,
+}
+
+impl UnreadHost {
+    /// Reads it; what can not be read is in `problems` and absent from the result.
+    pub fn read(self, problems: &mut Problems) -> HostBlock {
+        let table = Table::open(&self.node, format!("hosts.{}", self.name.text), problems);
+        HostBlock::read(self.name, table, problems)
     }
 }
 
@@ -225,8 +241,8 @@ impl GlobalBlock {
 }
 
 impl HostBlock {
-    fn read(name: &Key, mut table: Table<'_>, problems: &mut Problems) -> Self {
-        let mut block = Self { name: name.clone(), line: name.line, ..Self::default() };
+    fn read(name: Key, mut table: Table<'_>, problems: &mut Problems) -> Self {
+        let mut block = Self { line: name.line, name, ..Self::default() };
         block.read_keys(&mut table, Level::Host, problems);
         block.scripts.read_keys(&mut table, Level::Host, problems);
         block.shared = SharedKeys::read(&mut table, Level::Host, problems);

@@ -67,6 +67,14 @@ impl Node {
         }
     }
 
+    /// Takes the block of keys out that stands behind a key, so that it can be used up; an empty one stays.
+    pub fn take_block(&mut self, key: &str) -> Option<Vec<(Key, Self)>> {
+        let Value::Mapping(entries) = &mut self.value else { return None };
+        let (_, node) = entries.iter_mut().find(|(found, _)| found.text == key)?;
+        let Value::Mapping(block) = &mut node.value else { return None };
+        Some(std::mem::take(block))
+    }
+
     fn size(&self) -> usize {
         1 + match &self.value {
             Value::Scalar { .. } => 0,
@@ -135,7 +143,9 @@ impl Builder<'_> {
         match event {
             Event::Scalar(text, style, anchor, _) => {
                 let plain = style == ScalarStyle::Plain;
-                let node = Node { line, value: Value::Scalar { text: text.into_owned(), plain } };
+                // The parser's own text has room for many times as much.
+                let text = String::from(&*text);
+                let node = Node { line, value: Value::Scalar { text, plain } };
                 self.complete(node, anchor)
             }
             Event::SequenceStart(anchor, _) => self.begin(line, anchor, Content::Sequence(Vec::new())),
