@@ -20,9 +20,11 @@ pub struct Answer {
 
 /// Gets a page once.
 pub fn get(address: &str, path: &str, headers: &str) -> Answer {
+    // In one piece, as real clients send it.
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n{headers}\r\n");
     let begun = Instant::now();
     let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n{headers}\r\n").unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
     let seconds = begun.elapsed().as_secs_f64();

@@ -121,6 +121,11 @@ impl From<Timestamp> for Number {
 
 /// Every metric, in the order of the scrape.
 pub fn all() -> impl Iterator<Item = &'static Metric> {
+    news().chain(own())
+}
+
+/// Those that change only when something has happened.
+pub fn news() -> impl Iterator<Item = &'static Metric> {
     let families = [
         run::METRICS,
         schedule::METRICS,
@@ -130,9 +135,13 @@ pub fn all() -> impl Iterator<Item = &'static Metric> {
         snapshots::METRICS,
         exporter::METRICS,
         push::METRICS,
-        process::METRICS,
     ];
     families.into_iter().flatten()
+}
+
+/// Those of the exporter's own process, which change all the time.
+pub fn own() -> impl Iterator<Item = &'static Metric> {
+    process::METRICS.iter()
 }
 
 impl Metric {

@@ -103,7 +103,7 @@ pub async fn serve(listener: TcpListener, server: Server) {
     loop {
         let accepted = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => break,
-            accepted = listener.accept() => accepted,
+            accepted = sockets::accept(&listener) => accepted,
         };
         match accepted {
             Ok((stream, peer)) => {

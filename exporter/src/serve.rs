@@ -126,7 +126,7 @@ pub async fn run(options: Options) -> Result<(), ServeError> {
     let mut sources = Sources::start(&options, &config, (store, extents), influxdb)?;
     let mut watchdog = Watchdog::from_environment();
     let mut patience = pin!(tokio::time::sleep(PATIENCE));
-    let (mut waits, mut unpublished, mut ready) = (true, false, false);
+    let (mut waits, mut news, mut unpublished, mut ready) = (true, true, false, false);
     loop {
         let batch = tokio::select! {
             received = sources.events.recv() => received.ok_or(ServeError::Input)?,
@@ -146,17 +146,20 @@ pub async fn run(options: Options) -> Result<(), ServeError> {
             _ = signals.terminate.recv() => break,
         };
         // Most looks of the stats input find nothing, and change nothing.
-        unpublished |= !state.has_caught_up()
+        news |= !state.has_caught_up()
             || state.is_settling()
-            || batch.iter().any(|event| !matches!(event, Event::CaughtUp(_)));
+            || batch.iter().any(|event| !matches!(event, Event::CaughtUp(_) | Event::Process(_)));
+        unpublished |= news || batch.iter().any(|event| matches!(event, Event::Process(_)));
         for event in batch {
             sources.pass_on(&event, state.has_caught_up());
             state.apply(event);
         }
         // A log that is read for the first time is shown when it is read, and a burst when it is over.
         if unpublished && state.has_caught_up() && sources.events.is_empty() {
-            unpublished = false;
-            published.send_replace(Arc::new(Scrape::new(state.clone())));
+            let scrape =
+                if news { Scrape::new(state.clone()) } else { published.borrow().with_own(state.clone()) };
+            (news, unpublished) = (false, false);
+            published.send_replace(Arc::new(scrape));
             if !ready {
                 ready = true;
                 notify::ready();

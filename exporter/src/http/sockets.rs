@@ -1,8 +1,9 @@
 //! Edge: sockets to listen on, of our own or from systemd.
 
 use std::io;
+use std::net::SocketAddr;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tracing::info;
 
 /// Why there is no listener.
@@ -53,8 +54,30 @@ pub fn inherited() -> Result<Vec<TcpListener>, ListenError> {
     if listeners.is_empty() { Err(ListenError::NoneInherited) } else { Ok(listeners) }
 }
 
+/// The next connection, on which nothing waits to be sent together with more, `TCP_NODELAY` of tcp(7): an answer leaves
+/// in one write, and the last piece of it would else wait until the client has acknowledged the one before.
+pub async fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (stream, peer) = listener.accept().await?;
+    // Fails on a connection that is gone already, which its reader will see.
+    let _ = stream.set_nodelay(true);
+    Ok((stream, peer))
+}
+
 fn announce(listener: &TcpListener) {
     if let Ok(local) = listener.local_addr() {
         info!(address = %local, "listening");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_last_piece_of_an_answer_does_not_wait() {
+        let listener = listen("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (accepted, _client) = tokio::join!(accept(&listener), TcpStream::connect(address));
+        assert!(accepted.unwrap().0.nodelay().unwrap());
     }
 }

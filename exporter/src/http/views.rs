@@ -15,9 +15,10 @@ use jiff::tz::TimeZone;
 use tokio::sync::Semaphore;
 
 use super::routes::{self, Site};
+use crate::outputs::gzip;
 use crate::outputs::page::query::Query;
 use crate::outputs::page::{self, View};
-use crate::outputs::scrape::{self, Scrape};
+use crate::outputs::scrape::Scrape;
 // The one place that says which of the renderers is used.
 use crate::outputs::status_json::status;
 use crate::state::State;
@@ -146,7 +147,7 @@ async fn rendered(
         // The turn ends with the work, also when its reader has gone.
         let _turn = turn;
         let text = asked.render(scrape.state(), now, &site);
-        let body = if gzip { scrape::compress(text.as_bytes()) } else { Bytes::from(text) };
+        let body = if gzip { gzip::compress(text.as_bytes()) } else { Bytes::from(text) };
         scrape.kept().keep(key, body.clone());
         body
     };

@@ -27,17 +27,37 @@ pub fn openmetrics(state: Arc<State>) -> String {
 
 /// Writes the same in many small pieces.
 pub fn write_openmetrics(state: Arc<State>, out: &mut impl fmt::Write) -> fmt::Result {
+    write_part(Arc::clone(&state), Part::News, out)?;
+    write_part(state, Part::Own, out)
+}
+
+/// The exposition is made of these, one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Nearly all of it: [`catalogue::news`].
+    News,
+    /// The exporter's own process, [`catalogue::own`], with the `# EOF`.
+    Own,
+}
+
+/// Writes a part in many small pieces.
+pub fn write_part(state: Arc<State>, part: Part, out: &mut impl fmt::Write) -> fmt::Result {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Exposition(state)));
-    text::encode(out, &registry)
+    registry.register_collector(Box::new(Exposition(state, part)));
+    text::encode_registry(out, &registry)?;
+    if part == Part::Own { text::encode_eof(out) } else { Ok(()) }
 }
 
 #[derive(Debug)]
-struct Exposition(Arc<State>);
+struct Exposition(Arc<State>, Part);
 
 impl Collector for Exposition {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        catalogue::all().try_for_each(|metric| series(metric, &self.0, &mut encoder))
+        let mut write = |metric| series(metric, &self.0, &mut encoder);
+        match self.1 {
+            Part::News => catalogue::news().try_for_each(&mut write),
+            Part::Own => catalogue::own().try_for_each(&mut write),
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! 2. if it shows metrics, read them through [`crate::catalogue`], so that names stand in one place;
 //! 3. give it a route in [`crate::http::routes`], or a task in [`crate::serve`].
 
+pub mod gzip;
 pub mod influx;
 pub mod kept;
 pub mod labels;

@@ -1,15 +1,13 @@
 //! A published state with its texts, each rendered at most once.
 
 use std::fmt;
-use std::io::Write;
 use std::sync::{Arc, OnceLock};
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use hyper::body::Bytes;
 
+use super::gzip::{self, Deflate, Deflated};
 use super::kept::Kept;
-use super::metrics;
+use super::metrics::{self, Part};
 use super::text_format::TextFormat;
 use crate::state::State;
 
@@ -24,7 +22,15 @@ pub struct Scrape {
     text: OnceLock<Bytes>,
     openmetrics_gzip: OnceLock<Bytes>,
     text_gzip: OnceLock<Bytes>,
+    news: Arc<News>,
     kept: Kept,
+}
+
+/// What stays the same as long as only the exporter's own process has changed, compressed.
+#[derive(Debug, Default)]
+struct News {
+    openmetrics: OnceLock<Deflated>,
+    text: OnceLock<Deflated>,
 }
 
 /// The formats that a scrape can have.
@@ -52,6 +58,14 @@ impl Scrape {
         Self { state: Arc::new(state), ..Self::default() }
     }
 
+    /// The next version of the state, in which nothing is new but what the exporter's own process uses.
+    ///
+    /// That changes every few seconds, and would else make each scrape the first one of its version.
+    #[must_use]
+    pub fn with_own(&self, state: State) -> Self {
+        Self { state: Arc::new(state), news: Arc::clone(&self.news), ..Self::default() }
+    }
+
     /// The state.
     pub fn state(&self) -> &State {
         &self.state
@@ -76,17 +90,18 @@ impl Scrape {
 
     /// The same, compressed as it is made: the whole text is never in the memory for it.
     pub fn gzip(&self, format: Format) -> Bytes {
-        let cached = match format {
-            Format::OpenMetrics => &self.openmetrics_gzip,
-            Format::Text => &self.text_gzip,
+        let (cached, news) = match format {
+            Format::OpenMetrics => (&self.openmetrics_gzip, &self.news.openmetrics),
+            Format::Text => (&self.text_gzip, &self.news.text),
+        };
+        let deflated = |part| {
+            let mut deflate = Deflate::default();
+            self.write_part(format, part, &mut deflate);
+            deflate
         };
         let make = || {
-            let mut gzip = Gzip::default();
-            match self.plain(format).get() {
-                Some(text) => gzip.compress(text),
-                None => self.write(format, &mut gzip),
-            }
-            gzip.finish()
+            let news = news.get_or_init(|| deflated(Part::News).pause());
+            gzip::join(news, &deflated(Part::Own).finish())
         };
         cached.get_or_init(make).clone()
     }
@@ -99,64 +114,17 @@ impl Scrape {
     }
 
     fn write(&self, format: Format, out: &mut impl fmt::Write) {
+        self.write_part(format, Part::News, out);
+        self.write_part(format, Part::Own, out);
+    }
+
+    fn write_part(&self, format: Format, part: Part, out: &mut impl fmt::Write) {
         let state = Arc::clone(&self.state);
         // Writing into the memory has no way to fail.
         let _ = match format {
-            Format::OpenMetrics => metrics::write_openmetrics(state, out),
-            Format::Text => metrics::write_openmetrics(state, &mut TextFormat::new(out)),
+            Format::OpenMetrics => metrics::write_part(state, part, out),
+            Format::Text => metrics::write_part(state, part, &mut TextFormat::new(out)),
         };
-    }
-}
-
-/// A text, compressed.
-pub fn compress(text: &[u8]) -> Bytes {
-    let mut gzip = Gzip::default();
-    gzip.compress(text);
-    gzip.finish()
-}
-
-/// Compresses pieces of text, many at a time: each call of the encoder costs more than a small piece.
-struct Gzip {
-    encoder: GzEncoder<Vec<u8>>,
-    pieces: String,
-}
-
-/// Bytes that are compressed at a time.
-const CHUNK: usize = 64 * 1024;
-
-impl Default for Gzip {
-    /// The text repeats itself so much that the fastest level makes it a tenth already.
-    fn default() -> Self {
-        let pieces = String::with_capacity(CHUNK + CHUNK / 8);
-        Self { encoder: GzEncoder::new(Vec::new(), Compression::fast()), pieces }
-    }
-}
-
-impl Gzip {
-    fn compress(&mut self, text: &[u8]) {
-        // Writing into a Vec has no way to fail.
-        let _ = self.encoder.write_all(text);
-    }
-
-    fn finish(mut self) -> Bytes {
-        let pieces = std::mem::take(&mut self.pieces);
-        self.compress(pieces.as_bytes());
-        let mut compressed = self.encoder.finish().unwrap_or_default();
-        compressed.shrink_to_fit();
-        Bytes::from(compressed)
-    }
-}
-
-impl fmt::Write for Gzip {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.pieces.push_str(text);
-        if self.pieces.len() >= CHUNK {
-            let pieces = std::mem::take(&mut self.pieces);
-            self.compress(pieces.as_bytes());
-            self.pieces = pieces;
-            self.pieces.clear();
-        }
-        Ok(())
     }
 }
 
@@ -167,6 +135,7 @@ mod tests {
     use flate2::read::GzDecoder;
 
     use super::*;
+    use crate::event::{Event, ProcessSample};
 
     #[test]
     fn each_text_is_made_once_for_a_version_of_the_state() {
@@ -181,9 +150,35 @@ mod tests {
             let (body, gzip) = (scrape.body(format), scrape.gzip(format));
             assert_eq!(scrape.body(format).as_ptr(), body.as_ptr(), "{format:?}");
             assert_eq!(scrape.gzip(format).as_ptr(), gzip.as_ptr(), "{format:?}");
-            let mut text = Vec::new();
-            GzDecoder::new(&*gzip).read_to_end(&mut text).unwrap();
-            assert_eq!(text, body);
+            assert_eq!(unpacked(&gzip), body);
+        }
+    }
+
+    fn unpacked(gzip: &[u8]) -> Vec<u8> {
+        let mut text = Vec::new();
+        GzDecoder::new(gzip).read_to_end(&mut text).unwrap();
+        text
+    }
+
+    fn using(cpu_seconds: f64) -> State {
+        let mut state = State::default();
+        state.apply(Event::Process(ProcessSample { cpu_seconds, ..ProcessSample::default() }));
+        state
+    }
+
+    #[test]
+    fn what_the_process_uses_costs_its_own_lines_alone() {
+        for format in [Format::OpenMetrics, Format::Text] {
+            let before = Scrape::new(using(1.5));
+            before.gzip(format);
+            let after = before.with_own(using(2.5));
+            let news = |scrape: &Scrape| match format {
+                Format::OpenMetrics => scrape.news.openmetrics.get().map(std::ptr::from_ref),
+                Format::Text => scrape.news.text.get().map(std::ptr::from_ref),
+            };
+            assert_eq!(unpacked(&after.gzip(format)), after.body(format), "{format:?}");
+            assert_ne!(after.body(format), before.body(format));
+            assert!(news(&before).is_some() && news(&before) == news(&after));
         }
     }
 }

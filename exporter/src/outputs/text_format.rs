@@ -14,40 +14,74 @@ use std::fmt::{self, Write};
 #[derive(Debug)]
 pub struct TextFormat<'a, W> {
     out: &'a mut W,
-    line: String,
+    /// The line about a family that is being taken in.
+    described: String,
+    at: At,
     /// HELP stands before TYPE, and its name depends on the type.
     help: Option<String>,
+}
+
+/// Where in the text the next piece belongs.
+#[derive(Clone, Copy, Debug)]
+enum At {
+    /// At the begin of a line.
+    Begin,
+    /// In a line about a family.
+    Described,
+    /// In a sample, which is passed on as it comes: nearly all of the text is samples.
+    Sample,
 }
 
 impl<'a, W: Write> TextFormat<'a, W> {
     /// Nothing has come yet.
     pub fn new(out: &'a mut W) -> Self {
-        Self { out, line: String::new(), help: None }
+        Self { out, described: String::new(), at: At::Begin, help: None }
+    }
+
+    /// Takes a piece without a newline.
+    fn piece(&mut self, text: &str) -> fmt::Result {
+        if let (At::Begin, Some(first)) = (self.at, text.as_bytes().first()) {
+            self.at = if *first == b'#' { At::Described } else { At::Sample };
+        }
+        match self.at {
+            At::Begin => Ok(()),
+            At::Described => {
+                self.described.push_str(text);
+                Ok(())
+            }
+            At::Sample => self.out.write_str(text),
+        }
     }
 
     fn end_line(&mut self) -> fmt::Result {
-        if !self.line.starts_with('#') {
-            self.line.push('\n');
-            self.out.write_str(&self.line)?;
-        } else if let Some(described) = self.line.strip_prefix("# HELP ") {
-            self.help = Some(described.to_owned());
-        } else if let Some(typed) = self.line.strip_prefix("# TYPE ") {
-            family(self.out, self.help.take().as_deref(), typed)?;
+        match self.at {
+            At::Begin | At::Sample => self.out.write_str("\n")?,
+            At::Described => {
+                if let Some(described) = self.described.strip_prefix("# HELP ") {
+                    self.help = Some(described.to_owned());
+                } else if let Some(typed) = self.described.strip_prefix("# TYPE ") {
+                    family(self.out, self.help.take().as_deref(), typed)?;
+                }
+                self.described.clear();
+            }
         }
-        self.line.clear();
+        self.at = At::Begin;
         Ok(())
     }
 }
 
 impl<W: Write> Write for TextFormat<'_, W> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        // Only the ends of lines come with a newline, alone as a rule.
+        // Only the ends of lines come with a newline, alone as a rule. Without a way out in between, the compiler looks
+        // at many bytes at a time.
+        if !text.bytes().fold(false, |found, byte| found | matches!(byte, b'\n')) {
+            return self.piece(text);
+        }
         let mut pieces = text.split('\n');
-        self.line.push_str(pieces.next().unwrap_or_default());
+        self.piece(pieces.next().unwrap_or_default())?;
         pieces.try_for_each(|piece| {
             self.end_line()?;
-            self.line.push_str(piece);
-            Ok(())
+            self.piece(piece)
         })
     }
 }
