@@ -1,5 +1,7 @@
 //! No destination inside of another, in the words of the configuration.
 
+use std::path::Path;
+
 use crate::config::{Host, PathJob};
 use crate::destinations;
 use crate::problems::Problems;
@@ -8,11 +10,8 @@ use crate::problems::Problems;
 pub(super) fn check(hosts: &[Host], problems: &mut Problems) {
     let jobs: Vec<(&Host, &PathJob)> =
         hosts.iter().flat_map(|host| host.paths.iter().map(move |path| (host, path))).collect();
-    let parts: Vec<Vec<&str>> = jobs
-        .iter()
-        .map(|(_, job)| job.destination.iter().filter_map(|part| part.to_str()).collect())
-        .collect();
-    for overlap in destinations::overlaps(&parts) {
+    let places: Vec<&Path> = jobs.iter().map(|(_, job)| job.destination.as_path()).collect();
+    for overlap in destinations::overlaps(&places) {
         let ((outer_host, outer), (host, inner)) = (jobs[overlap.outer], jobs[overlap.inner]);
         if outer.path.trim_end_matches('/') == inner.path.trim_end_matches('/')
             && outer_host.name == host.name
