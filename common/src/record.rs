@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use crate::error_kind::ErrorCounts;
 use crate::reason::Reason;
 use crate::record_wire;
+pub use crate::record_wire::Spare;
 use crate::status::Status;
 
 /// The version that is written, and the highest that is read.
@@ -285,7 +286,15 @@ impl Record {
     /// # Errors
     /// Why the line is not a record; the reader skips it, counts it and goes on.
     pub fn decode(line: &[u8]) -> Result<Self, DecodeError> {
-        record_wire::decode(line)
+        record_wire::decode(line, &mut Spare::default())
+    }
+
+    /// The same, in the memory of records that nobody needs any more.
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    pub fn decode_into(line: &[u8], spare: &mut Spare) -> Result<Self, DecodeError> {
+        record_wire::decode(line, spare)
     }
 }
 

@@ -3,8 +3,10 @@
 //! It is apart from [`crate::record`] so that the domain types can change freely, and flat because
 //! serde's tagged enums read a line twice.
 
+mod canonical;
 mod frequent;
 mod parts;
+mod spare;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,6 +16,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use parts::{Counts, WireStats};
+pub use spare::Spare;
 
 use crate::error_kind::{ErrorCounts, ErrorKind};
 use crate::reason::Reason;
@@ -186,10 +189,10 @@ pub fn encode(record: &Record) -> String {
 }
 
 /// Reads a line without its newline.
-pub fn decode(line: &[u8]) -> Result<Record, DecodeError> {
+pub fn decode(line: &[u8], spare: &mut Spare) -> Result<Record, DecodeError> {
     // Once for the line: from a slice each of its forty strings would be checked by itself.
     let line = str::from_utf8(line).map_err(|error| DecodeError::Malformed(error.to_string()))?;
-    frequent::decode(line).map_or_else(|| decode_any(line), Ok)
+    frequent::decode(line, spare).map_or_else(|| decode_any(line), Ok)
 }
 
 /// Reads a line of whatever type.

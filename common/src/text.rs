@@ -9,7 +9,8 @@ pub const MESSAGE_BYTES: usize = 500;
 /// move the cursor nor forge a line of its own.
 pub fn clean(text: &str, limit: usize) -> String {
     // Nearly every text: nothing to spell out and nothing to cut.
-    if text.len() <= limit && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+    // Without an early end, so that many bytes are looked at at a time.
+    if text.len() <= limit && !text.bytes().fold(false, |found, byte| found | !matches!(byte, b' '..=b'~')) {
         return text.to_owned();
     }
     let mut out = String::with_capacity(text.len().min(limit));
@@ -30,7 +31,10 @@ pub fn clean(text: &str, limit: usize) -> String {
 
 /// The same for bytes; what is not UTF-8 becomes U+FFFD.
 pub fn clean_bytes(text: &[u8], limit: usize) -> String {
-    clean(&String::from_utf8_lossy(text), limit)
+    match str::from_utf8(text) {
+        Ok(text) => clean(text, limit),
+        Err(_) => clean(&String::from_utf8_lossy(text), limit),
+    }
 }
 
 /// Whether a character could change how the text around it is shown.

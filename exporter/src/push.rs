@@ -86,7 +86,7 @@ pub fn start(options: Options, events: mpsc::Sender<Vec<Event>>) -> io::Result<P
     let stats = sender.clone();
     thread::Builder::new()
         .name("push-stats".to_owned())
-        .spawn(move || inputs::stats::run(&stats_file, &stats))?;
+        .spawn(move || inputs::stats::run(&stats_file, &stats, None))?;
     tokio::spawn(Engine::new(shared, Courier::new(config), pace, events).run());
     Ok(Push { feeder: sender })
 }

@@ -128,7 +128,7 @@ pub async fn run(options: Options) -> Result<(), ServeError> {
     let mut patience = pin!(tokio::time::sleep(PATIENCE));
     let (mut waits, mut news, mut unpublished, mut ready) = (true, true, false, false);
     loop {
-        let batch = tokio::select! {
+        let mut batch = tokio::select! {
             received = sources.events.recv() => received.ok_or(ServeError::Input)?,
             () = &mut patience, if waits => {
                 waits = false;
@@ -150,10 +150,16 @@ pub async fn run(options: Options) -> Result<(), ServeError> {
             || state.is_settling()
             || batch.iter().any(|event| !matches!(event, Event::CaughtUp(_) | Event::Process(_)));
         unpublished |= news || batch.iter().any(|event| matches!(event, Event::Process(_)));
-        for event in batch {
-            sources.pass_on(&event, state.has_caught_up());
-            state.apply(event);
-        }
+        batch.retain_mut(|event| {
+            sources.pass_on(event, state.has_caught_up());
+            if let Event::Recorded(input, record) = event {
+                state.apply_record(*input, record);
+                return true;
+            }
+            state.apply(std::mem::replace(event, Event::ConfigRejected));
+            false
+        });
+        sources.give_back(batch);
         // A log that is read for the first time is shown when it is read, and a burst when it is over.
         if unpublished && state.has_caught_up() && sources.events.is_empty() {
             let scrape =

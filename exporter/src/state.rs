@@ -105,16 +105,19 @@ impl State {
             Event::Sizes(event) => self.size(&event),
             Event::Clock(now) => self.expected.judge(now, self.run.phase == Phase::Running),
             Event::Pushed(health) => self.push = Some(health),
-            Event::Recorded(input, record) => {
-                let health = self.health(input);
-                health.records += 1;
-                health.last_event = Some(record.time);
-                match input {
-                    Input::Stats | Input::Timer | Input::Snapshots => self.record(record),
-                    // The same line may stand in the log, which was perhaps not read yet.
-                    Input::Journal => self.sessions.wait(Waiting::Older(Box::new(record))),
-                }
-            }
+            Event::Recorded(input, record) => self.apply_record(input, &record),
+        }
+    }
+
+    /// Takes in a record, as [`Event::Recorded`], and leaves its memory to be used again.
+    pub fn apply_record(&mut self, input: Input, record: &Record) {
+        let health = self.health(input);
+        health.records += 1;
+        health.last_event = Some(record.time);
+        match input {
+            Input::Stats | Input::Timer | Input::Snapshots => self.record(record),
+            // The same line may stand in the log, which was perhaps not read yet.
+            Input::Journal => self.sessions.wait(Waiting::Older(Box::new(record.clone()))),
         }
     }
 
@@ -181,7 +184,7 @@ impl State {
     /// Whether every input has handed over what was there at the start: before that, counters
     /// stand below where they stood before a restart.
     pub fn has_caught_up(&self) -> bool {
-        self.inputs().all(|(_, health)| health.caught_up)
+        Input::ALL.iter().all(|input| self.inputs.get(input).is_some_and(|health| health.caught_up))
     }
 
     fn health(&mut self, input: Input) -> &mut InputHealth {
@@ -209,7 +212,7 @@ impl State {
             | SizesEvent::Unmeasured(place, _)
             | SizesEvent::Exclusive(place, _)
             | SizesEvent::Quota(place, _) => {
-                self.on_path(place.host.clone(), place.path.clone(), |_, path| path.stored.apply(event));
+                self.on_path(&place.host, &place.path, |_| (), |path| path.stored.apply(event));
             }
         }
     }
@@ -228,7 +231,7 @@ impl State {
     fn judge_waiting(&mut self) {
         for waiting in self.sessions.looked() {
             match waiting {
-                Waiting::Older(record) => self.older_from_journal(*record),
+                Waiting::Older(record) => self.older_from_journal(&record),
                 Waiting::Session(id) => self.judge(&id),
             }
         }
@@ -254,7 +257,7 @@ impl State {
         }
     }
 
-    fn older_from_journal(&mut self, record: Record) {
+    fn older_from_journal(&mut self, record: &Record) {
         let Body::PathFinished(finished) = &record.body else { return };
         let path = self.hosts.get(&finished.host).and_then(|host| host.paths.get(&finished.path));
         if path.and_then(|path| path.last_older).is_none_or(|last| last < record.time) {
@@ -262,42 +265,43 @@ impl State {
         }
     }
 
-    fn record(&mut self, record: Record) {
+    fn record(&mut self, record: &Record) {
         let Record { time, run_id, body } = record;
-        self.sessions.recorded(&run_id, time);
+        let time = *time;
+        self.sessions.recorded(run_id, time);
         match body {
             Body::RunStarted(started) => {
                 self.abandon(None);
                 self.expected.start(time, started.trigger);
-                self.run.start(time, &run_id);
+                self.run.start(time, run_id);
             }
             Body::RunRefused(refused) => self.run.refuse(time, refused.reason, &refused.message),
             Body::RunFinished(finished) => {
-                self.run.finish(time, &finished);
+                self.run.finish(time, finished);
                 self.abandon(Some(Reason::Died));
             }
             Body::PathStarted(started) => {
-                self.on_path(started.host, started.path, |host, path| {
-                    host.running = true;
-                    path.start(time);
-                });
+                self.on_path(
+                    &started.host,
+                    &started.path,
+                    |host| host.running = true,
+                    |path| path.start(time),
+                );
             }
             Body::PathProgress(progress) => {
-                self.on_path(progress.host, progress.path, |_, path| path.progress(progress.percent));
+                self.on_path(&progress.host, &progress.path, |_| (), |path| path.progress(progress.percent));
             }
-            Body::PathFinished(mut finished) => {
-                let (host, path) = (std::mem::take(&mut finished.host), std::mem::take(&mut finished.path));
-                self.on_path(host, path, |host, path| {
-                    host.learn_reachable(finished.reason);
-                    path.finish(time, &finished, run_id.is_empty());
-                });
+            Body::PathFinished(finished) => {
+                let learn = |host: &mut Host| host.learn_reachable(finished.reason);
+                let finish = |path: &mut Path| path.finish(time, finished, run_id.is_empty());
+                self.on_path(&finished.host, &finished.path, learn, finish);
             }
             Body::HostFinished(finished) => {
                 if let Some(host) = self.hosts.get_mut(&finished.host) {
-                    Arc::make_mut(host).finish(time, &finished);
+                    Arc::make_mut(host).finish(time, finished);
                 }
             }
-            Body::Snapshot(snapshot) => self.snapshots.record(&snapshot),
+            Body::Snapshot(snapshot) => self.snapshots.record(snapshot),
         }
     }
 
@@ -315,16 +319,26 @@ impl State {
     }
 
     /// Changes a path and its host, unless it is one too many that no configuration lists.
-    fn on_path(&mut self, host: String, path: String, change: impl FnOnce(&mut Host, &mut Path)) {
-        let known = self.hosts.get(&host).is_some_and(|host| host.paths.contains_key(&path));
-        if !known && (host.len().max(path.len()) > NAME_BYTES || self.unlisted_paths() >= UNLISTED_PATHS) {
+    fn on_path(
+        &mut self,
+        host: &str,
+        path: &str,
+        of_host: impl FnOnce(&mut Host),
+        of_path: impl FnOnce(&mut Path),
+    ) {
+        if let Some(known) = self.hosts.get_mut(host) {
+            let known = Arc::make_mut(known);
+            if let Some(path) = known.paths.get_mut(path) {
+                of_path(path);
+                return of_host(known);
+            }
+        }
+        if host.len().max(path.len()) > NAME_BYTES || self.unlisted_paths() >= UNLISTED_PATHS {
             return;
         }
-        let host = Arc::make_mut(self.hosts.entry(host).or_default());
-        // Out and in again, so that both can be changed at once.
-        let mut changed = host.paths.remove(&path).unwrap_or_default();
-        change(host, &mut changed);
-        host.paths.insert(path, changed);
+        let host = Arc::make_mut(self.hosts.entry(host.to_owned()).or_default());
+        of_path(host.paths.entry(path.to_owned()).or_default());
+        of_host(host);
     }
 
     fn unlisted_paths(&self) -> usize {

@@ -99,6 +99,24 @@ fn two_boots_are_read_once() {
     again.until(RUNS, 3.0);
 }
 
+/// Anybody may write `UNIT=` into the journal; only PID 1 is believed.
+#[test]
+fn another_process_can_not_speak_for_pid_1() {
+    let home = Home::new();
+    let mut journal = Journal::ago(3000);
+    let failed = "d9b373ed55a64feb8242e02dbe79a49c";
+    journal.claim(failed, &id('a'), "Failed with result 'signal'.");
+    journal.starting(&id('b')).claim(failed, &id('b'), "Failed with result 'signal'.");
+    journal.line(&id('b'), "rsync", "sent 1 byte").success(&id('b'));
+    journal.claim(failed, &id('c'), "Failed with result 'signal'.").write(&file(&home, "system.journal"));
+    let exporter = home.start();
+    exporter.until(RUNS, 1.0);
+    exporter.until("backup_run_state{state=\"success\"}", 1.0);
+    assert_eq!(exporter.value("backup_runs_failed_total"), Some(0.0));
+    let entries = exporter.value("backup_exporter_input_records_total{input=\"journal\"}");
+    assert_eq!(entries, Some(3.0), "what was claimed is no entry of the unit");
+}
+
 /// Files are added and removed as rotation and vacuum do, while the exporter reads.
 #[test]
 fn rotation_and_vacuum_leave_no_descriptor_open() {

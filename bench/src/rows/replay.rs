@@ -3,6 +3,7 @@ use std::hint::black_box;
 use std::path::Path;
 use std::process::Command;
 
+use backup_common::lines::{Line, LineBuffer};
 use backup_common::record::Record;
 use backup_exporter::event::{Event, Input, Listing};
 use backup_exporter::state::State;
@@ -110,8 +111,9 @@ fn decode_and_apply(log: &[u8]) {
     let mut state = State::default();
     let paths = || (0..PATHS).map(data::path).collect();
     state.apply(Event::Configured(Listing((0..HOSTS).map(|host| (data::host(host), paths())).collect())));
-    for line in log.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+    LineBuffer::default().push(log, |line| {
+        let Line::Complete(line) = line else { panic!("{line:?}") };
         state.apply(Event::Recorded(Input::Stats, Record::decode(line).unwrap()));
-    }
+    });
     black_box(state);
 }

@@ -3,6 +3,8 @@
 //! The runner asks for plain numbers, and still every form is read that rsync(1) documents for
 //! `--human-readable`: thousands set apart, and numbers with a unit, which are then only roughly right.
 
+use memchr::memchr2;
+
 use crate::record::TransferStats;
 
 /// Longest line that is looked at; the lines that matter are below 200 bytes.
@@ -39,14 +41,14 @@ impl OutputParser {
     /// Takes a piece and returns the newest progress in it.
     pub fn push(&mut self, bytes: &[u8]) -> Option<Progress> {
         let mut progress = None;
-        for &byte in bytes {
-            // rsync overwrites its progress line, so that a carriage return ends a line as well.
-            if byte == b'\n' || byte == b'\r' {
-                progress = self.end_line().or(progress);
-            } else if self.line.len() < LINE_BYTES {
-                self.line.push(byte);
-            }
+        let mut rest = bytes;
+        // rsync overwrites its progress line, so that a carriage return ends a line as well.
+        while let Some(end) = memchr2(b'\n', b'\r', rest) {
+            self.take(&rest[..end]);
+            progress = self.end_line().or(progress);
+            rest = &rest[end + 1..];
         }
+        self.take(rest);
         progress
     }
 
@@ -56,7 +58,17 @@ impl OutputParser {
         (self.figures.listed && self.figures.ended).then_some(self.figures.stats)
     }
 
+    fn take(&mut self, bytes: &[u8]) {
+        let room = LINE_BYTES - self.line.len();
+        self.line.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
     fn end_line(&mut self) -> Option<Progress> {
+        // Nearly all lines are names of files.
+        if !may_tell(&self.line) {
+            self.line.clear();
+            return None;
+        }
         let line = String::from_utf8_lossy(&self.line);
         let mut progress = parse_progress(&line);
         match &mut progress {
@@ -69,6 +81,11 @@ impl OutputParser {
         self.line.clear();
         progress
     }
+}
+
+/// Whether a line begins like one with progress or with figures.
+fn may_tell(line: &[u8]) -> bool {
+    line.first().is_some_and(|byte| b" \t\x0c.,0123456789NTLMst".contains(byte))
 }
 
 impl Figures {
@@ -239,6 +256,15 @@ mod tests {
     }
 
     proptest! {
+        /// The look at the first character passes over nothing that the readers would take.
+        #[test]
+        fn what_is_passed_over_tells_nothing(line in "[ \t.,0-9A-Za-z/é]{0,2}(Number of files: |Literal data: |sent |total size is |speedup is |9 5% 1kB/s )?[ -~]{0,20}") {
+            let mut figures = Figures::default();
+            figures.take(&line);
+            let told = parse_progress(&line).is_some() || figures.listed || figures.ended || figures.stats != TransferStats::default();
+            prop_assert!(may_tell(line.as_bytes()) || !told, "{}", line);
+        }
+
         #[test]
         fn pieces_of_any_size_give_the_same_figures(cuts in proptest::collection::vec(0usize..PLAIN.len(), 0..20)) {
             let mut cuts = cuts;

@@ -88,7 +88,9 @@ pub async fn send(courier: &mut Courier, lines: &[String]) -> Result<usize, Comm
 async fn last_records(log: &Path) -> Result<BTreeMap<[String; 3], Record>, CommandError> {
     let (sender, mut events) = mpsc::channel(4);
     let file = log.to_owned();
-    thread::Builder::new().name("stats".to_owned()).spawn(move || inputs::stats::run(&file, &sender))?;
+    thread::Builder::new()
+        .name("stats".to_owned())
+        .spawn(move || inputs::stats::run(&file, &sender, None))?;
     let mut last = BTreeMap::new();
     let (mut up, mut caught_up) = (false, false);
     while let Some(batch) = events.recv().await {

@@ -9,11 +9,12 @@ mod rotation;
 mod runner;
 
 use std::path::Path;
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use backup_common::error_chain::ErrorChain;
 use backup_common::lines::Line;
-use backup_common::record::Record;
+use backup_common::record::{Record, Spare};
 use jiff::tz::TimeZone;
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
@@ -28,16 +29,17 @@ use runner::Runner;
 const POLL: Duration = Duration::from_millis(200);
 
 /// Events that are sent together: one by one, handing over would cost more than reading.
-const BATCH: usize = 512;
+const BATCH: usize = 256;
 
 /// Follows the log until nobody receives its events any more.
 ///
-/// It blocks, so it wants a thread of its own.
-pub fn run(log: &Path, events: &mpsc::Sender<Vec<Event>>) {
+/// It blocks, so it wants a thread of its own. Batches of records that come back through `used` are filled again.
+pub fn run(log: &Path, events: &mpsc::Sender<Vec<Event>>, used: Option<&Receiver<Vec<Event>>>) {
     let mut follower = Follower::new(log.to_owned());
     let mut sender = Sender::new(|batch| {
         // A closed channel ends the loop at its next turn.
         let _ = events.blocking_send(batch);
+        used?.try_recv().ok()
     });
     let mut first = true;
     while !events.is_closed() {
@@ -54,7 +56,10 @@ pub fn run(log: &Path, events: &mpsc::Sender<Vec<Event>>) {
 
 /// Hands over everything that is in the log and its older parts now, and ends.
 pub fn collect(log: &Path, mut events: impl FnMut(Event)) {
-    let mut sender = Sender::new(|batch: Vec<Event>| batch.into_iter().for_each(&mut events));
+    let mut sender = Sender::new(|batch: Vec<Event>| {
+        batch.into_iter().for_each(&mut events);
+        None
+    });
     let mut follower = Follower::new(log.to_owned());
     // The second look says that nothing was written after the first that belongs before its end.
     for _ in 0..2 {
@@ -67,19 +72,22 @@ pub fn collect(log: &Path, mut events: impl FnMut(Event)) {
 
 /// Turns what was found into events, and tells a person what changed, once.
 struct Sender<F> {
+    /// Gives a batch that was used up, if there is one.
     send: F,
     batch: Vec<Event>,
+    spare: Spare,
     older: OlderLines,
     runner: Runner,
     up: Option<bool>,
     trouble: String,
 }
 
-impl<F: FnMut(Vec<Event>)> Sender<F> {
+impl<F: FnMut(Vec<Event>) -> Option<Vec<Event>>> Sender<F> {
     fn new(send: F) -> Self {
         Self {
             send,
             batch: Vec::new(),
+            spare: Spare::default(),
             older: OlderLines::new(TimeZone::system()),
             runner: Runner::default(),
             up: None,
@@ -91,7 +99,7 @@ impl<F: FnMut(Vec<Event>)> Sender<F> {
         let skip = match step {
             Step::Line(Line::Complete(line)) if line.first() == Some(&b'{') => {
                 self.older_over();
-                match Record::decode(line) {
+                match Record::decode_into(line, &mut self.spare) {
                     Ok(record) => {
                         self.runner.note(&record);
                         return self.send(Event::Recorded(Input::Stats, record));
@@ -189,8 +197,16 @@ impl<F: FnMut(Vec<Event>)> Sender<F> {
     }
 
     fn flush(&mut self) {
-        if !self.batch.is_empty() {
-            (self.send)(std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH)));
+        if self.batch.is_empty() {
+            return;
         }
+        let used = (self.send)(std::mem::take(&mut self.batch));
+        let mut used = used.unwrap_or_else(|| Vec::with_capacity(BATCH));
+        for event in used.drain(..) {
+            if let Event::Recorded(_, record) = event {
+                self.spare.give(record);
+            }
+        }
+        self.batch = used;
     }
 }

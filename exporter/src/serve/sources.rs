@@ -23,6 +23,9 @@ use crate::push::{self, Push};
 /// Batches of events that wait at most before their sender waits too.
 const QUEUE: usize = 16;
 
+/// Batches of used records that wait at most to be filled again.
+const USED: usize = 4;
+
 /// The running inputs.
 pub struct Sources {
     /// What they tell, in batches.
@@ -34,6 +37,7 @@ pub struct Sources {
     snapshot_directory: watch::Sender<Option<PathBuf>>,
     sizes: Orders,
     push: Option<Push>,
+    used: orders::SyncSender<Vec<Event>>,
 }
 
 impl Sources {
@@ -69,11 +73,19 @@ impl Sources {
         let log = options.stats_log(config);
         let push = influxdb.map(|config| push(options, config, log.clone(), sender.clone())).transpose()?;
         let (alive, stats_ended) = oneshot::channel();
+        let (used, given_back) = orders::sync_channel(USED);
         start("stats", move || {
-            stats::run(&log, &sender);
+            stats::run(&log, &sender, Some(&given_back));
             drop(alive);
         })?;
-        Ok(Self { events, stats_ended, timer, snapshots, snapshot_directory, sizes, push })
+        Ok(Self { events, stats_ended, timer, snapshots, snapshot_directory, sizes, push, used })
+    }
+
+    /// Lets the stats input use the memory of records again; what it has no room for is dropped.
+    pub fn give_back(&self, records: Vec<Event>) {
+        if !records.is_empty() {
+            let _ = self.used.try_send(records);
+        }
     }
 
     /// Tells the inputs what an event means for them: when to look again, and at what.
@@ -91,7 +103,7 @@ impl Sources {
             },
             _ => {}
         }
-        if let Some(place) = just_backed_up(event).filter(|_| caught_up) {
+        if caught_up && let Some(place) = just_backed_up(event) {
             self.sizes.send(Order::Finished(place));
         }
     }

@@ -138,6 +138,10 @@ impl Sessions {
 
     /// There is a record about the run of this id.
     pub(super) fn recorded(&mut self, run_id: &str, time: Timestamp) {
+        // Nearly every record is of the same run as the one before.
+        if self.runs.order.back().is_some_and(|(newest, _)| **newest == *run_id) {
+            return;
+        }
         if run_id.is_empty() || run_id.len() > ID_BYTES || self.runs.ids.contains(run_id) {
             return;
         }

@@ -194,7 +194,7 @@ fn entry(block: &str) -> Entry {
             ("__REALTIME_TIMESTAMP", value) => entry.realtime = value.parse().unwrap(),
             ("__MONOTONIC_TIMESTAMP", value) => entry.monotonic = value.parse().unwrap(),
             ("_BOOT_ID", value) => entry.boot = value.into(),
-            _ => entry.set(line.as_bytes()),
+            (name, value) => entry.set(name.as_bytes(), value.as_bytes()),
         }
     }
     entry

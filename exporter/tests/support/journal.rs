@@ -68,6 +68,19 @@ impl Journal {
         ])
     }
 
+    /// A process that is not PID 1 says something in its name.
+    pub fn claim(&mut self, id: &str, invocation: &str, message: &str) -> &mut Self {
+        self.add(&[
+            ("_PID", "4711"),
+            ("_SYSTEMD_UNIT", "other.service"),
+            ("UNIT", "backup.service"),
+            ("SYSLOG_IDENTIFIER", "systemd"),
+            ("MESSAGE", message),
+            ("MESSAGE_ID", id),
+            ("INVOCATION_ID", invocation),
+        ])
+    }
+
     pub fn starting(&mut self, invocation: &str) -> &mut Self {
         self.manager("7d4958e842da4a758f6c1cdc7b36dcc5", invocation, "Starting Backup...", &[])
     }

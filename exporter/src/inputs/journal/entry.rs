@@ -45,18 +45,9 @@ const VALUE_BYTES: usize = 64;
 /// Longest message that is taken; the lines that matter are shorter.
 const MESSAGE_BYTES: usize = 4096;
 
-/// The fields of journald's own that are taken.
-const FACTS: [&[u8]; 2] = [b"_PID=", b"_SYSTEMD_INVOCATION_ID="];
-
 impl Entry {
-    /// Takes a field as the journal hands it over, `NAME=VALUE`.
-    pub fn set(&mut self, field: &[u8]) {
-        // Two thirds of an entry are facts about the process, of which two matter.
-        if field.starts_with(b"_") && !FACTS.iter().any(|name| field.starts_with(name)) {
-            return;
-        }
-        let Some(mark) = field.iter().position(|byte| *byte == b'=') else { return };
-        let (name, value) = (&field[..mark], &field[mark + 1..]);
+    /// Takes a field.
+    pub fn set(&mut self, name: &[u8], value: &[u8]) {
         match name {
             b"MESSAGE" => self.message = value[..value.len().min(MESSAGE_BYTES)].to_vec(),
             b"MESSAGE_ID" => self.message_id = text(value),

@@ -18,6 +18,8 @@ const FIELD_BYTES: usize = 16 * 1024;
 /// An open journal that stands at an entry, or before the first one.
 pub struct Reader {
     journal: Journal,
+    /// The field that the unit's own entries have.
+    own: Vec<u8>,
     /// The entry where it stands has not been handed over.
     pending: bool,
     /// The boot of the entry before, which is that of nearly every entry.
@@ -34,14 +36,15 @@ impl Reader {
         journal.fd().map_err(JournalError::Open)?;
         journal.set_data_threshold(FIELD_BYTES).map_err(JournalError::Open)?;
         let unit = source.unit.as_str();
+        // That PID 1 wrote it is seen in the entry: as a third match it would be looked up for each one.
         journal
             .match_add("_SYSTEMD_UNIT", unit)
             .and_then(|journal| journal.match_or())
             .and_then(|journal| journal.match_add("UNIT", unit))
-            .and_then(|journal| journal.match_add("_PID", "1"))
             .map_err(JournalError::Open)?;
+        let own = format!("_SYSTEMD_UNIT={unit}").into_bytes();
         let boot = Id128::default();
-        Ok(Self { journal, pending: false, boot: (boot, boot.to_string().into()) })
+        Ok(Self { journal, own, pending: false, boot: (boot, boot.to_string().into()) })
     }
 
     /// Will go on after the entry of this cursor; with what follows, if that one is gone.
@@ -71,10 +74,14 @@ impl Reader {
 
     /// The next entry; none when there is no further one now.
     pub fn next(&mut self) -> Result<Option<Entry>, JournalError> {
-        if !std::mem::take(&mut self.pending) && self.journal.next().map_err(JournalError::Read)? == 0 {
-            return Ok(None);
+        loop {
+            if !std::mem::take(&mut self.pending) && self.journal.next().map_err(JournalError::Read)? == 0 {
+                return Ok(None);
+            }
+            if let Some(entry) = self.entry()? {
+                return Ok(Some(entry));
+            }
         }
-        self.entry().map(Some)
     }
 
     /// The boot of the newest entry of the whole journal, whatever wrote it; ends the reading.
@@ -97,7 +104,8 @@ impl Reader {
         self.journal.test_cursor(cursor).unwrap_or(false)
     }
 
-    fn entry(&mut self) -> Result<Entry, JournalError> {
+    /// The entry where it stands; none if another process than PID 1 claims to speak about the unit.
+    fn entry(&mut self) -> Result<Option<Entry>, JournalError> {
         let realtime = self.journal.timestamp_usec().map_err(JournalError::Entry)?;
         let (monotonic, boot) = self.journal.monotonic_timestamp().map_err(JournalError::Entry)?;
         if boot != self.boot.0 {
@@ -105,11 +113,13 @@ impl Reader {
         }
         let boot = Arc::clone(&self.boot.1);
         let mut entry = Entry { realtime, monotonic, boot, priority: 6, ..Entry::default() };
+        let mut is_own = false;
         self.journal.restart_data();
         while let Some(field) = self.journal.enumerate_data().map_err(JournalError::Entry)? {
-            entry.set(field.data());
+            is_own |= field.data() == self.own;
+            entry.set(field.name(), field.value().unwrap_or_default());
         }
-        Ok(entry)
+        Ok((is_own || entry.from_manager).then_some(entry))
     }
 }
 

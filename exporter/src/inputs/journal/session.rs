@@ -68,14 +68,16 @@ impl Sessions {
             self.begin_without_id(entry, result, found);
             return true;
         }
-        let Some(id) = entry.invocation.clone().or_else(|| Some(self.open.back()?.id.to_string())) else {
-            return false;
-        };
+        let last = || self.open.back().map(|open| &*open.id);
+        let Some(id) = entry.invocation.as_deref().or_else(last) else { return false };
         let known = self.open.iter().position(|open| *open.id == *id);
         if known.is_none() && self.past.iter().any(|past| **past == *id) {
             return false;
         }
-        let index = known.unwrap_or_else(|| self.begin(id.as_str().into(), entry, found));
+        let index = match known {
+            Some(index) => index,
+            None => self.begin(id.into(), entry, found),
+        };
         let Some(open) = self.open.get_mut(index) else { return false };
         let mut changed = open.listen(entry, found);
         if entry.from_manager {
