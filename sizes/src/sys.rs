@@ -47,6 +47,8 @@ pub struct SearchKey {
     pub max: (u64, u8, u64),
     /// Leaves of older generations are passed over.
     pub min_transid: u64,
+    /// So many items at most.
+    pub items: u32,
 }
 
 /// Room for the items that a tree search finds.
@@ -77,7 +79,7 @@ impl SearchBuffer {
                 key.min_transid,
                 u64::MAX,
                 types,
-                u64::from(u32::MAX),
+                u64::from(key.items),
                 0,
                 0,
                 0,

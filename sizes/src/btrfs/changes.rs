@@ -11,7 +11,7 @@ use super::search::{Search, Skip};
 use super::tree::Tree;
 
 /// So many items are looked at by one thread; only where there are more, others help.
-const ALONE: usize = 10_000;
+const ALONE: usize = 4_000;
 
 /// An inode that changed. There can be very many at a time, so there is no list in it.
 #[derive(Clone, Copy, Debug)]

@@ -17,9 +17,12 @@ pub struct FileRecord {
 /// A run grows to so many records and is then cut in two: what an insertion moves stays small.
 const RUN: usize = 16 * 1024;
 
+/// Records that a new run is filled with: one that is full would be cut in two by the next insertion.
+const FILL: usize = RUN / 2;
+
 /// Records whose numbers follow each other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Run {
+struct Run {
     base: u64,
     rows: Vec<Row>,
 }
@@ -35,28 +38,17 @@ struct Row {
 }
 
 impl Run {
-    /// Takes records in the order of their numbers, as many as a run can have, and no more memory than they need;
-    /// says how many.
-    pub fn of(records: &[FileRecord]) -> (Self, usize) {
+    /// Takes records in the order of their numbers, and no more memory than they need. Their numbers must not
+    /// be further apart than 32 bits tell.
+    fn of(records: &[FileRecord]) -> Self {
         let base = records.first().map_or(0, |record| record.number);
-        let count =
-            records.iter().take(RUN).take_while(|record| distance(base, record.number).is_some()).count();
-        let mut rows = Vec::with_capacity(count);
-        rows.extend(records[..count].iter().filter_map(|record| Row::of(base, record)));
-        (Self { base, rows }, count)
-    }
-
-    /// Gives each record the place of its directory anew; those for which there is none are dropped.
-    pub fn replace_directories(&mut self, mut place: impl FnMut(u32) -> Option<u32>) {
-        self.rows.retain_mut(|row| {
-            let place = place(row.directory);
-            row.directory = place.unwrap_or_default();
-            place.is_some()
-        });
+        let mut rows = Vec::with_capacity(records.len());
+        rows.extend(records.iter().filter_map(|record| Row::of(base, record)));
+        Self { base, rows }
     }
 
     /// All of them, in order.
-    pub fn records(&self) -> impl Iterator<Item = FileRecord> {
+    fn records(&self) -> impl Iterator<Item = FileRecord> {
         self.rows.iter().map(|row| row.record(self.base))
     }
 
@@ -69,8 +61,17 @@ impl Run {
     }
 
     fn find(&self, number: u64) -> Result<usize, usize> {
-        let Some(offset) = distance(self.base, number) else { return Err(self.rows.len()) };
-        self.rows.binary_search_by_key(&offset, |row| row.offset)
+        let end = self.rows.len();
+        let (Some(offset), Some(last)) = (distance(self.base, number), self.rows.last()) else {
+            return Err(end);
+        };
+        let Some(before_last) = last.offset.checked_sub(offset) else { return Err(end) };
+        // The offsets rise by at least one from row to row, so that where most numbers are in use only few rows
+        // come into question.
+        let first = (end - 1).saturating_sub(before_last as usize);
+        let rows = &self.rows[first..end.min(offset as usize + 1)];
+        let found = rows.binary_search_by_key(&offset, |row| row.offset);
+        found.map(|at| first + at).map_err(|at| first + at)
     }
 
     /// Puts one in without the doubling of a [`Vec`], which would take twice the memory.
@@ -108,11 +109,32 @@ pub struct FileTable {
 }
 
 impl FileTable {
-    /// Adds a run whose numbers are higher than all others.
-    pub fn append(&mut self, run: Run) {
-        if !run.rows.is_empty() {
-            self.runs.push(run);
+    /// Adds a record whose number is higher than all others.
+    pub fn push(&mut self, record: FileRecord) {
+        let last = self.runs.last_mut().filter(|run| run.rows.len() < FILL);
+        if let Some(run) = last
+            && let Some(row) = Row::of(run.base, &record)
+        {
+            run.rows.push(row);
+            return;
         }
+        let mut run = Run { base: record.number, rows: Vec::with_capacity(FILL) };
+        run.rows.extend(Row::of(record.number, &record));
+        self.runs.push(run);
+    }
+
+    /// Gives each record the place of its directory anew, and drops those for which there is none. What
+    /// [`Self::push`] had to spare is given back.
+    pub fn replace_directories(&mut self, mut place: impl FnMut(u32) -> Option<u32>) {
+        for run in &mut self.runs {
+            run.rows.retain_mut(|row| {
+                let place = place(row.directory);
+                row.directory = place.unwrap_or_default();
+                place.is_some()
+            });
+            run.rows.shrink_to_fit();
+        }
+        self.runs.retain(|run| !run.rows.is_empty());
     }
 
     pub fn len(&self) -> usize {
@@ -137,12 +159,12 @@ impl FileTable {
     pub fn insert(&mut self, record: FileRecord) -> Option<FileRecord> {
         let Some((index, at)) = self.find(record.number) else {
             // Lower than all others, or the first.
-            self.runs.insert(0, Run::of(&[record]).0);
+            self.runs.insert(0, Run::of(&[record]));
             return None;
         };
         let run = &mut self.runs[index];
         let Some(row) = Row::of(run.base, &record) else {
-            self.runs.insert(index + 1, Run::of(&[record]).0);
+            self.runs.insert(index + 1, Run::of(&[record]));
             return None;
         };
         match at {
@@ -154,7 +176,7 @@ impl FileTable {
                     let cut = if at + 1 == run.rows.len() { at } else { run.rows.len() / 2 };
                     let upper: Vec<FileRecord> = run.records().skip(cut).collect();
                     run.rows.truncate(cut);
-                    self.runs.insert(index + 1, Run::of(&upper).0);
+                    self.runs.insert(index + 1, Run::of(&upper));
                 }
                 None
             }
@@ -204,11 +226,8 @@ mod tests {
         let numbers = [256, 300, 1 << 40, (1 << 40) + 5, u64::MAX - 300];
         let records = numbers.map(record);
         let mut table = FileTable::default();
-        let mut rest = records.as_slice();
-        while !rest.is_empty() {
-            let (run, count) = Run::of(rest);
-            table.append(run);
-            rest = &rest[count..];
+        for record in records {
+            table.push(record);
         }
         assert_eq!((table.len(), table.runs.len()), (5, 3));
         table.insert(record(1 << 41));
@@ -221,6 +240,25 @@ mod tests {
         assert_eq!((table.contains(7), table.contains(1 << 41), table.len()), (true, true, 2));
     }
 
+    #[test]
+    fn what_is_pushed_takes_no_more_than_it_needs_and_gets_its_directories_later() {
+        let mut table = FileTable::default();
+        for number in 0..20_000 {
+            table.push(FileRecord { directory: u32::try_from(number % 4).unwrap(), ..record(number) });
+        }
+        assert_eq!((table.len(), table.runs.len()), (20_000, 3));
+        table.replace_directories(|index| (index != 3).then_some(index + 10));
+        assert_eq!(table.len(), 15_000);
+        assert!(table.runs.iter().all(|run| run.rows.len() == run.rows.capacity()));
+        for number in [0, 9_998, 19_997] {
+            let directory = 10 + u32::try_from(number % 4).unwrap();
+            assert_eq!(table.remove(number), Some(FileRecord { directory, ..record(number) }));
+        }
+        assert!(!table.contains(3) && !table.contains(19_999));
+        table.replace_directories(|_| None);
+        assert!(table.runs.is_empty());
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(20))]
 
@@ -231,7 +269,7 @@ mod tests {
             for start in (0..first).step_by(15_000) {
                 let run: Vec<_> = (start..(start + 15_000).min(first)).map(|number| record(number * 2)).collect();
                 map.extend(run.iter().map(|record| (record.number, *record)));
-                table.append(Run::of(&run).0);
+                table.runs.push(Run::of(&run));
             }
             for (insert, number) in changes {
                 if insert {

@@ -7,8 +7,12 @@ use std::os::fd::BorrowedFd;
 use super::item::{INODE_EXTREF, Item, Key, items};
 use crate::sys::{SearchBuffer, SearchKey};
 
-/// Room for the items of one call: more costs the kernel time, less costs calls.
+/// Room for the items of one call.
 const BUFFER_BYTES: usize = 128 << 10;
+
+/// Items of one call where something may be left out. With more, what could be left out is copied, such as
+/// the entries of a directory; with fewer, the calls cost more than that. It is measured.
+const ITEMS: u32 = 96;
 
 /// Reads trees of one volume.
 #[derive(Debug)]
@@ -48,9 +52,13 @@ impl<'a> Search<'a> {
         mut visit: impl FnMut(&Item<'_>) -> ControlFlow<()>,
     ) -> io::Result<()> {
         let (mut min, max) = range.into_inner();
+        let at_once = match skip {
+            Skip::Nothing => u32::MAX,
+            Skip::AfterReferences => ITEMS,
+        };
         while min <= max {
-            let (count, bytes) =
-                self.buffer.search(self.volume, &SearchKey { tree, min, max, min_transid })?;
+            let key = SearchKey { tree, min, max, min_transid, items: at_once };
+            let (count, bytes) = self.buffer.search(self.volume, &key)?;
             let mut last = None;
             for item in items(count, bytes) {
                 last = Some(item.key);
@@ -71,7 +79,15 @@ impl<'a> Search<'a> {
         Ok(())
     }
 
-    /// The same for whole items of one object with types from `first` to `last`.
+    /// The first key of a range, if there is one.
+    pub fn first(&mut self, tree: u64, range: RangeInclusive<Key>) -> io::Result<Option<Key>> {
+        let (min, max) = range.into_inner();
+        let key = SearchKey { tree, min, max, min_transid: 0, items: 1 };
+        let (count, bytes) = self.buffer.search(self.volume, &key)?;
+        Ok(items(count, bytes).next().map(|item| item.key))
+    }
+
+    /// The same as [`Self::each`] for whole items of one object with types from `first` to `last`.
     pub fn object(
         &mut self,
         tree: u64,

@@ -87,18 +87,16 @@ impl Directories {
         &mut self.places[place as usize]
     }
 
-    /// Makes room for so many more, and no more than that.
-    pub fn reserve(&mut self, count: usize) {
-        self.places.reserve_exact(count);
-        self.by_number.reserve(count);
-    }
-
     /// Adds a directory that is not there yet.
     pub fn add(&mut self, directory: Directory) -> u32 {
         let place = if let Some(place) = self.free.pop() {
             *self.at_mut(place) = directory;
             place
         } else {
+            if self.places.len() == self.places.capacity() {
+                // Without the doubling of a `Vec`, which would take twice the memory.
+                self.places.reserve_exact(self.places.len() / 8 + 8);
+            }
             self.places.push(directory);
             u32::try_from(self.places.len() - 1).unwrap_or(u32::MAX)
         };
