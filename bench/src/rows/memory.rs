@@ -16,10 +16,12 @@ pub const ROW: Row = Row {
 };
 
 /// Runs until the history is full, and with a day more.
-const FULL: u32 = 48;
-const RUNS: u32 = FULL + 24;
+const FULL: usize = 48;
+const MORE: usize = 24;
 
 fn measure(bench: &Bench, section: &mut Section) {
+    let full = u32::try_from(bench.nearly_full(FULL)).unwrap();
+    let runs = full + u32::try_from(bench.nearly_full(MORE)).unwrap();
     for (hosts, paths, limit) in [(0, 0, 16.0), (10, 100, 24.0), (100, 100, 96.0)] {
         let paths = if hosts == 0 { 0 } else { bench.nearly_full(paths) };
         let case = format!("{} paths", hosts * paths);
@@ -35,12 +37,12 @@ fn measure(bench: &Bench, section: &mut Section) {
         let log = folder.path().join("stats.log");
         data::log::append_run(&log, hosts, paths, 0);
         let exporter = Exporter::start(bench, folder.path(), &[]);
-        for run in 1..=RUNS {
+        for run in 1..=runs {
             data::log::append_run(&log, hosts, paths, run);
             until_runs(&exporter, run + 1);
             end = measure::memory(exporter.id(), "VmRSS");
             section.add(&case, "exporter", "after each run", "MiB", end);
-            if run == FULL {
+            if run == full {
                 begin = end;
             }
         }
@@ -53,7 +55,7 @@ fn measure(bench: &Bench, section: &mut Section) {
         }
     }
     let node = peers::node_exporter();
-    for _ in 0..RUNS {
+    for _ in 0..runs {
         web::get(&node.address, "/metrics", "Accept-Encoding: gzip\r\n");
     }
     section.add("this machine", "node_exporter", "end", "MiB", measure::memory(node.id(), "VmRSS"));
