@@ -100,6 +100,52 @@ fn it_answers_and_can_do_nothing_else() {
     assert_eq!(figures(&scanned.totals[0].unwrap()), asked(&etc));
 }
 
+/// The scan is stopped where it is, and the volume taken away under it.
+#[test]
+#[ignore = "needs root: mounts a btrfs and reads its trees"]
+fn a_volume_is_unmounted_in_the_middle_of_a_scan() {
+    let btrfs = volume();
+    for number in 0..20_000 {
+        fs::write(btrfs.path().join(format!("server1/etc/{number}")), "x").unwrap();
+    }
+    run(Command::new("sync").arg("-f").arg(btrfs.path()));
+    let expected = asked(&btrfs.path().join("server1/etc"));
+    let served = start(btrfs.path(), &[]);
+    let socket = served.socket();
+    let scan = || ask(&socket, vec![PathBuf::from("server1/etc")], true, LIMIT);
+    let descriptors = format!("/proc/{}/fd", served.process.id());
+    let scans = || {
+        let open = fs::read_dir(&descriptors).unwrap().flatten();
+        let mut places = open.filter_map(|entry| fs::read_link(entry.path()).ok());
+        places.any(|place| place.starts_with(btrfs.path()))
+    };
+    let scanned = std::thread::scope(|scope| {
+        loop {
+            let asking = scope.spawn(scan);
+            while !scans() && !asking.is_finished() {}
+            served.process.signal("STOP");
+            let in_the_middle = scans();
+            if in_the_middle {
+                let umount = |how: &[&str]| run(Command::new("umount").args(how).arg(btrfs.path())).code;
+                assert_ne!(umount(&[]), 0, "it is in use");
+                assert_eq!(umount(&["--lazy"]), 0);
+                assert!(!btrfs.is_mounted());
+            }
+            served.process.signal("CONT");
+            let scanned = asking.join().unwrap();
+            if in_the_middle {
+                break scanned;
+            }
+        }
+    });
+    // What was begun is read to its end, since the descriptor is still of the volume.
+    assert_eq!(figures(&scanned.unwrap().totals[0].unwrap()), expected);
+    let error = scan().unwrap_err();
+    assert!(matches!(&error, ClientError::Failed(why) if why.contains("not on btrfs")), "{error}");
+    btrfs.mount("defaults");
+    assert_eq!(figures(&scan().unwrap().totals[0].unwrap()), expected);
+}
+
 #[test]
 #[ignore = "needs root: mounts a btrfs and reads its trees"]
 fn nonsense_is_refused_and_changes_nothing() {

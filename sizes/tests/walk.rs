@@ -261,3 +261,33 @@ fn a_walk_that_takes_too_long_is_left() {
     wait::until("the threads to end", || (!slow.is_alive()).then_some(()));
     assert!(walked(root.path(), 2).totals.entries() > 100);
 }
+
+/// At whatever instant the volume goes: all of it is counted, or none.
+#[test]
+#[ignore = "needs root: mounts a btrfs"]
+fn a_volume_is_unmounted_in_the_middle_of_a_walk() {
+    let btrfs = Volume::temporary(512);
+    let root = btrfs.path().join("tree");
+    for seed in 2..14 {
+        let part = root.join(seed.to_string());
+        fs::create_dir_all(&part).unwrap();
+        plant(&part, seed);
+    }
+    run(Command::new("sync").arg("-f").arg(btrfs.path()));
+    let expected = asked(&root);
+    let in_the_middle = (0..30).filter(|_| {
+        let (walked, in_the_middle) = std::thread::scope(|scope| {
+            let walking = scope.spawn(|| walk(&root, Path::new(""), Options { threads: 2, idle: false }));
+            assert_eq!(run(Command::new("umount").arg("--lazy").arg(btrfs.path())).code, 0);
+            let in_the_middle = !walking.is_finished();
+            (walking.join().unwrap(), in_the_middle)
+        });
+        if let Ok(walked) = walked {
+            assert_eq!((&figures(&walked.totals), walked.unreadable), (&expected, 0));
+        }
+        btrfs.mount("defaults");
+        in_the_middle
+    });
+    assert!(in_the_middle.count() > 0);
+    assert_eq!(figures(&walked(&root, 2).totals), expected);
+}
