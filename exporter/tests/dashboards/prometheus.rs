@@ -53,6 +53,15 @@ fn every_query_of_the_board_and_every_rule_returns_data() {
     let mut command = fixture::fill(&home);
     // Nobody listens there: what is to be sent waits.
     support::influx::configure(&home, process::free_port(), &support::influx::v1());
+    // What waits longest is to be a record of days ago, and no size that was measured a moment ago.
+    let records = home.start_with(home.command().args(["--size.interval", "0"]));
+    wait::until("records in the outbox", || {
+        let oldest = "backup_exporter_outbox_oldest_timestamp_seconds ";
+        let text = records.scrape();
+        let time = text.lines().find_map(|line| line.strip_prefix(oldest)?.parse::<f64>().ok());
+        time.filter(|time| *time > 0.0)
+    });
+    drop(records);
     let exporter = home.start_with(&mut command);
     let target = &exporter.address;
     let prometheus = Prometheus::configured(
