@@ -22,6 +22,7 @@ pub mod feeder;
 pub mod health;
 pub mod mark;
 pub mod outbox;
+pub mod payload;
 pub mod plan;
 pub mod secret;
 

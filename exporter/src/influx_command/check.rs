@@ -14,6 +14,7 @@ use crate::outputs::influx::line_protocol::{self, Field, Point};
 use crate::push::api::{Api, ServerInfo};
 use crate::push::client::{self, Answer, Client, ClientError};
 use crate::push::config::{Access, InfluxConfig, Version};
+use crate::push::payload::Payload;
 
 /// Largest difference of the clocks that is no matter, in seconds.
 const CLOCK_SECONDS: f64 = 60.0;
@@ -298,7 +299,7 @@ async fn write(client: &mut Client, api: &Api) -> Step {
         time: Timestamp::now(),
     };
     let lines: Vec<String> = line_protocol::line(&point).into_iter().collect();
-    let answer = ask(client, api.write(&lines)).await?;
+    let answer = ask(client, api.write(&Payload::of(&lines))).await?;
     let found = format!("{}: {}", answer.status, answer.message());
     match answer.status {
         200..=299 => Ok(format!("a point in {MEASUREMENT} was taken")),

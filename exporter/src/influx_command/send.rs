@@ -16,6 +16,7 @@ use crate::metrics_cli::Cli;
 use crate::outputs::influx::{line_protocol, points};
 use crate::push::answer::Verdict;
 use crate::push::courier::Courier;
+use crate::push::payload::Payload;
 use crate::push::plan::Plan;
 use crate::push::server_name;
 
@@ -68,7 +69,7 @@ pub async fn send(courier: &mut Courier, lines: &[String]) -> Result<usize, Comm
     let mut plan = Plan::new(lines.len());
     let mut refused = 0;
     while let Some(part) = plan.next() {
-        let outcome = courier.send(&lines[part]).await;
+        let outcome = courier.send(&Payload::of(&lines[part])).await;
         match outcome.verdict {
             Verdict::Done => plan.done(),
             Verdict::TooOld(count) => {

@@ -1,11 +1,7 @@
 //! The requests that the server is asked, and what it says of itself.
 
-use std::io::Write as _;
-
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
@@ -16,6 +12,7 @@ use zeroize::Zeroizing;
 use super::client::Answer;
 use super::config::{Access, InfluxConfig, Version};
 use super::credential::CredentialError;
+use super::payload::Payload;
 
 const AGENT: &str = concat!("backup-exporter/", env!("CARGO_PKG_VERSION"));
 
@@ -115,8 +112,8 @@ impl Api {
         self.request(Method::GET, "/ping", Bytes::new())
     }
 
-    /// Writes prepared lines, gzipped.
-    pub fn write(&self, lines: &[String]) -> Result<Request<Full<Bytes>>, RequestError> {
+    /// Writes lines.
+    pub fn write(&self, payload: &Payload) -> Result<Request<Full<Bytes>>, RequestError> {
         let target = match &self.config.access {
             Access::Bucket { .. } if self.version() == Version::V1 => {
                 return Err(RequestError::Mismatch(
@@ -136,7 +133,7 @@ impl Api {
                 format!("/write?db={}{}&precision=ns", encode(database), policy.unwrap_or_default())
             }
         };
-        let mut request = self.request(Method::POST, &target, gzip(lines))?;
+        let mut request = self.request(Method::POST, &target, payload.bytes())?;
         let headers = request.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
@@ -197,17 +194,6 @@ fn encode(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
 }
 
-/// The fastest level: a line is mostly what the line before it was, so more effort gains little.
-fn gzip(lines: &[String]) -> Bytes {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    for line in lines {
-        // Writing into a Vec has no way to fail.
-        let _ = encoder.write_all(line.as_bytes());
-        let _ = encoder.write_all(b"\n");
-    }
-    Bytes::from(encoder.finish().unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -249,10 +235,10 @@ mod tests {
 
     #[test]
     fn writes_by_version() {
-        let lines = ["m f=1 1".to_owned()];
-        let target = |api: &Api| api.write(&lines).unwrap().uri().to_string();
+        let payload = Payload::of(&["m f=1 1".to_owned()]);
+        let target = |api: &Api| api.write(&payload).unwrap().uri().to_string();
         let header = |api: &Api| {
-            let request = api.write(&lines).unwrap();
+            let request = api.write(&payload).unwrap();
             request.headers().get(AUTHORIZATION).map(|value| value.to_str().unwrap().to_owned())
         };
         let first = api("database: 'a b', username: u, password: p, retention_policy: 'x&y'");
@@ -266,10 +252,10 @@ mod tests {
         second.learn(ServerInfo { version: Some(Version::V3), ..ServerInfo::default() });
         assert_eq!(header(&second).as_deref(), Some("Bearer t"));
         second.learn(ServerInfo { version: Some(Version::V1), says: Some("1.6.7".to_owned()), build: None });
-        assert!(matches!(second.write(&lines), Err(RequestError::Mismatch(says)) if says == "1.6.7"));
+        assert!(matches!(second.write(&payload), Err(RequestError::Mismatch(says)) if says == "1.6.7"));
 
         let third = api("token: t, database: d");
         assert_eq!(target(&third), "/api/v2/write?bucket=d&precision=ns");
-        assert!(matches!(api("token: \"a\\nb\", database: d").write(&lines), Err(RequestError::Secret)));
+        assert!(matches!(api("token: \"a\\nb\", database: d").write(&payload), Err(RequestError::Secret)));
     }
 }

@@ -8,6 +8,7 @@ use super::answer::{self, Class, Verdict};
 use super::api::{Api, RequestError, ServerInfo};
 use super::client::{self, Client};
 use super::config::InfluxConfig;
+use super::payload::Payload;
 
 /// A connection with what is known of the server.
 pub struct Courier {
@@ -33,8 +34,8 @@ impl Courier {
 
     /// Sends lines once. The server is asked what it is before the first, and again after a failure:
     /// behind the same name there may be another one now.
-    pub async fn send(&mut self, lines: &[String]) -> Outcome {
-        let outcome = match self.try_send(lines).await {
+    pub async fn send(&mut self, payload: &Payload) -> Outcome {
+        let outcome = match self.try_send(payload).await {
             Ok(outcome) => outcome,
             Err(error) => error,
         };
@@ -44,7 +45,7 @@ impl Courier {
         outcome
     }
 
-    async fn try_send(&mut self, lines: &[String]) -> Result<Outcome, Outcome> {
+    async fn try_send(&mut self, payload: &Payload) -> Result<Outcome, Outcome> {
         if !self.asked {
             let request = self.api.ping().map_err(|error| refused(&error))?;
             let answer =
@@ -52,11 +53,16 @@ impl Courier {
             self.api.learn(ServerInfo::from_ping(&answer));
             self.asked = true;
         }
-        let request = self.api.write(lines).map_err(|error| refused(&error))?;
+        let request = self.api.write(payload).map_err(|error| refused(&error))?;
         let answer = self.client.send(request, client::SHORT).await.map_err(|error| unanswered(&error))?;
         let body = String::from_utf8_lossy(&answer.body);
-        let verdict =
-            answer::judge(answer.status, answer.header("retry-after"), &body, lines.len(), SystemTime::now());
+        let verdict = answer::judge(
+            answer.status,
+            answer.header("retry-after"),
+            &body,
+            payload.lines(),
+            SystemTime::now(),
+        );
         let message = match (verdict, answer.header("location")) {
             (Verdict::Done, _) => String::new(),
             (_, Some(location)) if (300..400).contains(&answer.status) => format!(

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -12,7 +13,8 @@ use super::answer::{Class, Verdict, back_off};
 use super::courier::{Courier, Outcome};
 use super::feeder::Shared;
 use super::health::PushHealth;
-use super::outbox::Batch;
+use super::outbox::{Batch, End};
+use super::payload::Payload;
 use super::plan::Plan;
 use crate::event::Event;
 use crate::outputs::influx::line_protocol;
@@ -32,6 +34,19 @@ pub struct Pace {
 impl Default for Pace {
     fn default() -> Self {
         Self { keep: Duration::from_secs(60), back_off: 1.0 }
+    }
+}
+
+/// Lines that are sent in one request, if the server takes them all.
+struct Parcel {
+    batch: Batch,
+    payload: Payload,
+}
+
+impl Parcel {
+    fn new(batch: Batch) -> Self {
+        let payload = Payload::of(&batch.lines);
+        Self { batch, payload }
     }
 }
 
@@ -56,16 +71,15 @@ impl Engine {
 
     /// Runs until nobody receives its events any more.
     pub async fn run(mut self) {
+        let mut ahead = None;
         while !self.events.is_closed() {
-            let shared = self.shared.clone();
-            let Some(batch) = blocking(move || shared.with(|outbox| outbox.peek(BATCH))).await else {
-                return;
-            };
-            if !batch.lines.is_empty() {
-                self.deliver(&batch.lines).await;
+            let Some(parcel) = self.next(ahead.take()).await else { return };
+            let empty = parcel.batch.lines.is_empty();
+            if !empty {
+                ahead = Some(self.look_ahead(parcel.batch.end()));
+                self.deliver(&parcel).await;
             }
-            let empty = batch.lines.is_empty();
-            self.acknowledge(batch).await;
+            self.acknowledge(parcel.batch).await;
             if empty {
                 self.publish(None).await;
                 tokio::select! {
@@ -76,12 +90,36 @@ impl Engine {
         }
     }
 
-    async fn deliver(&mut self, lines: &[String]) {
+    /// What is sent next: what was prepared, if it still is that.
+    async fn next(&self, ahead: Option<JoinHandle<Option<Parcel>>>) -> Option<Parcel> {
+        let ahead = match ahead {
+            Some(ahead) => ahead.await.ok()?,
+            None => None,
+        };
+        let shared = self.shared.clone();
+        blocking(move || {
+            let ahead = ahead.filter(|parcel| shared.with(|outbox| outbox.is_next(&parcel.batch)));
+            ahead.unwrap_or_else(|| Parcel::new(shared.with(|outbox| outbox.peek(BATCH))))
+        })
+        .await
+    }
+
+    /// Reads and compresses what comes behind, while the server is busy with what ends there.
+    fn look_ahead(&self, end: End) -> JoinHandle<Option<Parcel>> {
+        let shared = self.shared.clone();
+        tokio::task::spawn_blocking(move || {
+            shared.with(|outbox| outbox.peek_behind(end, BATCH)).map(Parcel::new)
+        })
+    }
+
+    async fn deliver(&mut self, Parcel { batch: Batch { lines, .. }, payload }: &Parcel) {
         let mut plan = Plan::new(lines.len());
         while let Some(part) = plan.next() {
             let oldest = lines[part.clone()].first().and_then(|line| line_protocol::time_of(line));
             self.publish(oldest).await;
-            let Outcome { verdict, message } = self.courier.send(&lines[part.clone()]).await;
+            let whole = part.len() == payload.lines();
+            let payload = if whole { payload.clone() } else { Payload::of(&lines[part.clone()]) };
+            let Outcome { verdict, message } = self.courier.send(&payload).await;
             match verdict {
                 Verdict::Done => {
                     self.succeed(part.len() as u64);

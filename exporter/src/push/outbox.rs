@@ -42,13 +42,24 @@ pub struct Position {
 pub struct Batch {
     /// In the order in which they came.
     pub lines: Vec<String>,
+    start: Position,
     end: End,
     damaged: u64,
 }
 
+impl Batch {
+    /// Up to where it reaches.
+    pub fn end(&self) -> End {
+        self.end
+    }
+}
+
+/// Up to where a batch reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+pub enum End {
+    /// So far in the segments.
     Disk(Position),
+    /// To the end of what is held in memory.
     Held,
 }
 
@@ -110,9 +121,32 @@ impl Outbox {
     }
 
     /// The next lines, at most so many; the same again until they are acknowledged.
-    pub fn peek(&mut self, limit: usize) -> Batch {
-        let mut batch = Batch { lines: Vec::new(), end: End::Disk(self.position), damaged: 0 };
-        let mut position = self.position;
+    pub fn peek(&self, limit: usize) -> Batch {
+        let mut batch = self.read(self.position, limit);
+        if batch.lines.is_empty() && !self.held.is_empty() {
+            batch.lines.clone_from(&self.held);
+            batch.end = End::Held;
+        }
+        batch
+    }
+
+    /// The lines on the disk behind a batch that is being sent; [`Outbox::is_next`] tells whether they still
+    /// are the next ones once that batch is acknowledged.
+    pub fn peek_behind(&self, end: End, limit: usize) -> Option<Batch> {
+        match end {
+            End::Disk(position) => Some(self.read(position, limit)).filter(|batch| !batch.lines.is_empty()),
+            End::Held => None,
+        }
+    }
+
+    /// Whether a batch begins where the server is. It does not when the cap has dropped lines meanwhile.
+    pub fn is_next(&self, batch: &Batch) -> bool {
+        batch.end != End::Held && batch.start == self.position
+    }
+
+    fn read(&self, start: Position, limit: usize) -> Batch {
+        let mut batch = Batch { lines: Vec::new(), start, end: End::Disk(start), damaged: 0 };
+        let mut position = start;
         for &(segment, size) in &self.segments {
             if segment < position.segment {
                 continue;
@@ -142,10 +176,6 @@ impl Outbox {
             if !batch.lines.is_empty() {
                 break;
             }
-        }
-        if batch.lines.is_empty() && !self.held.is_empty() {
-            batch.lines.clone_from(&self.held);
-            batch.end = End::Held;
         }
         batch
     }

@@ -77,7 +77,13 @@ proptest! {
                     prop_assert_eq!(&batch.lines, &lines(sent, batch.lines.len()));
                     if matches!(act, Act::Send(_)) {
                         sent += batch.lines.len();
+                        let ahead = outbox.peek_behind(batch.end(), limit);
                         outbox.acknowledge(&batch);
+                        prop_assert_eq!(ahead.is_some(), sent < written);
+                        if let Some(ahead) = ahead {
+                            prop_assert!(outbox.is_next(&ahead));
+                            prop_assert_eq!(ahead, outbox.peek(limit));
+                        }
                     }
                 }
                 Act::Reopen => outbox = Outbox::open(directory.path(), ROOMY),
@@ -180,6 +186,7 @@ fn a_directory_that_can_not_be_written_holds_one_batch_in_memory() {
     assert!(matches!(outbox.append(&lines(2, 2)), Appended::Refused(_)));
     let batch = outbox.peek(10);
     assert_eq!(batch.lines, lines(0, 2));
+    assert_eq!(outbox.peek_behind(batch.end(), 10), None);
     outbox.acknowledge(&batch);
     assert!(outbox.is_durable());
     assert!(matches!(outbox.append(&lines(2, 2)), Appended::Held(_)));
@@ -195,12 +202,16 @@ fn a_batch_that_was_dropped_while_it_was_sent_does_not_move_the_position_back() 
     let mut outbox = Outbox::open(directory.path(), 16 << 10);
     outbox.append(&lines(0, 50));
     let batch = outbox.peek(10);
+    let ahead = outbox.peek_behind(batch.end(), 10).unwrap();
+    assert_eq!(ahead.lines, lines(10, 10));
     for from in (50..3000).step_by(50) {
         outbox.append(&lines(from, 50));
     }
     let next = outbox.peek(1);
     outbox.acknowledge(&batch);
     assert_eq!(outbox.peek(1), next);
+    assert!(outbox.dropped() > 20);
+    assert!(!outbox.is_next(&ahead), "it was dropped, and counted as such");
 }
 
 #[test]
