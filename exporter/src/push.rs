@@ -30,12 +30,11 @@ use std::io;
 use std::path::PathBuf;
 use std::thread;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::event::Event;
 use crate::inputs;
 use config::InfluxConfig;
-use courier::Courier;
 use engine::{Engine, Pace};
 use feeder::{Feeder, Shared};
 use mark::MarkFile;
@@ -63,17 +62,22 @@ pub struct Options {
     pub pace: Pace,
 }
 
-/// The way in for what is not in the stats log, such as measured sizes.
-#[derive(Clone, Debug)]
+/// The running push.
 pub struct Push {
     feeder: mpsc::Sender<Vec<Event>>,
+    config: watch::Sender<InfluxConfig>,
 }
 
 impl Push {
-    /// Hands over events beside the stats log; they are passed over when the outbox can not keep up, so
-    /// this is for what is measured again anyway.
+    /// Hands over what is not in the stats log, such as measured sizes; it is passed over when the
+    /// outbox can not keep up, so this is for what is measured again anyway.
     pub fn offer(&self, events: Vec<Event>) -> bool {
         self.feeder.try_send(events).is_ok()
+    }
+
+    /// From the next request on the points go where this says; a wait after a failure ends.
+    pub fn configure(&self, config: InfluxConfig) {
+        self.config.send_replace(config);
     }
 }
 
@@ -88,8 +92,9 @@ pub fn start(options: Options, events: mpsc::Sender<Vec<Event>>) -> io::Result<P
     thread::Builder::new()
         .name("push-stats".to_owned())
         .spawn(move || inputs::stats::run(&stats_file, &stats, None))?;
-    tokio::spawn(Engine::new(shared, Courier::new(config), pace, events).run());
-    Ok(Push { feeder: sender })
+    let (config, configs) = watch::channel(config);
+    tokio::spawn(Engine::new(shared, configs, pace, events).run());
+    Ok(Push { feeder: sender, config })
 }
 
 /// The name of this machine.

@@ -140,8 +140,8 @@ pub async fn run(options: Options) -> Result<(), ServeError> {
                 watchdog.feed();
                 continue;
             }
-            _ = signals.hangup.recv() => reload(&options, &sources),
-            Some(answer) = reloads.recv() => reload_and_answer(&options, &sources, answer),
+            _ = signals.hangup.recv() => reload(&options, &mut sources),
+            Some(answer) = reloads.recv() => reload_and_answer(&options, &mut sources, answer),
             _ = signals.interrupt.recv() => break,
             _ = signals.terminate.recv() => break,
         };
@@ -207,14 +207,9 @@ fn configured(config: &Config) -> Vec<Event> {
 }
 
 /// A configuration with errors changes nothing but what the exporter says of itself.
-fn reload(options: &Options, sources: &Sources) -> Vec<Event> {
-    let file = options.config_file.display();
-    match inputs::config::read(&options.config_file) {
-        Ok(Checked { config, .. }) => {
-            info!(%file, hosts = config.hosts.len(), "configuration read again");
-            sources.measure(&config);
-            configured(&config)
-        }
+fn reload(options: &Options, sources: &mut Sources) -> Vec<Event> {
+    match read_again(options, sources) {
+        Ok(events) => events,
         Err(error) => {
             warn!(error = %ErrorChain(&error), "configuration not taken over; the one before stays in use");
             vec![Event::ConfigRejected]
@@ -222,8 +217,19 @@ fn reload(options: &Options, sources: &Sources) -> Vec<Event> {
     }
 }
 
+/// Both files are read before either is taken over.
+fn read_again(options: &Options, sources: &mut Sources) -> Result<Vec<Event>, ServeError> {
+    let Checked { config, .. } = inputs::config::read(&options.config_file)?;
+    let influxdb = influxdb(options)?;
+    sources.push(options, influxdb)?;
+    sources.measure(&config);
+    let file = options.config_file.display();
+    info!(%file, hosts = config.hosts.len(), "configuration read again");
+    Ok(configured(&config))
+}
+
 /// Tells the client whether the configuration was taken over.
-fn reload_and_answer(options: &Options, sources: &Sources, answer: oneshot::Sender<bool>) -> Vec<Event> {
+fn reload_and_answer(options: &Options, sources: &mut Sources, answer: oneshot::Sender<bool>) -> Vec<Event> {
     let events = reload(options, sources);
     // A client that has gone wants no answer.
     let _ = answer.send(!events.contains(&Event::ConfigRejected));

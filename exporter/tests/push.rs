@@ -40,6 +40,46 @@ fn a_bad_configuration_is_refused_with_every_line_and_no_secret() {
 }
 
 #[test]
+fn where_points_go_is_read_again_on_sighup() {
+    let home = Home::new();
+    let influxdb = influxdb(&home);
+    influxdb.query("", "CREATE DATABASE other");
+    let exporter = home.start();
+    let count = |database: &str| influxdb.count(database, "backup_path", "error_count");
+    let reload = |success: f64| {
+        exporter.process.signal("HUP");
+        exporter.until("backup_exporter_config_reload_success", success);
+    };
+    home.append(range(0..3));
+    configure(&home, influxdb.port, &v1());
+    exporter.process.signal("HUP");
+    wait::until("the push to begin", || (count(DATABASE) == 3).then_some(()));
+
+    configure(&home, influxdb.port, "  databse: other\n  token: very-secret");
+    reload(0.0);
+    home.append(range(3..5));
+    wait::until("the push to go on as it was", || (count(DATABASE) == 5).then_some(()));
+    assert!(!exporter.messages().contains("very-secret"), "{}", exporter.messages());
+
+    configure(&home, influxdb.port, "  database: other");
+    reload(1.0);
+    home.append(range(5..9));
+    wait::until("the points in the other database", || (count("other") == 4).then_some(()));
+    assert_eq!(count(DATABASE), 5);
+
+    fs::remove_file(home.path().join("influxdb-config.yaml")).unwrap();
+    reload(1.0);
+    wait::until("a warning", || {
+        exporter
+            .messages()
+            .contains("points are sent as before until the exporter is restarted")
+            .then_some(())
+    });
+    home.append(range(9..10));
+    wait::until("the points as before", || (count("other") == 5).then_some(()));
+}
+
+#[test]
 fn a_secret_that_everybody_can_read_is_warned_of_and_never_printed() {
     let home = Home::new();
     configure(&home, process::free_port(), support::influx::V2);

@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use backup_exporter::event::{Event, PushHealth};
 use backup_exporter::push::answer::Class;
+use backup_exporter::push::config::InfluxConfig;
 use backup_exporter::push::credential::read_config;
 use backup_exporter::push::engine::Pace;
-use backup_exporter::push::{self, Options};
+use backup_exporter::push::{self, Options, Push};
 use backup_testkit::victoriametrics::VictoriaMetrics;
 use backup_testkit::wait;
 use support::Home;
@@ -25,28 +26,36 @@ use tokio::sync::mpsc;
 /// The push as the exporter runs it, but with short waits.
 struct Pushing {
     _runtime: tokio::runtime::Runtime,
+    push: Push,
     events: Mutex<(mpsc::Receiver<Vec<Event>>, PushHealth)>,
 }
 
 impl Pushing {
     fn start(home: &Home, cap: u64) -> Self {
+        Self::patiently(home, cap, Duration::from_millis(50))
+    }
+
+    /// With another wait where a person has to mend something.
+    fn patiently(home: &Home, cap: u64, keep: Duration) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (sender, events) = mpsc::channel(16);
-        let config =
-            read_config(&home.path().join("influxdb-config.yaml"), None).ok().flatten().expect("good");
         let options = Options {
-            config,
+            config: Self::config(home),
             stats_file: home.log(),
             directory: home.path().join("state/outbox"),
             cap,
             server: "here".to_owned(),
-            pace: Pace { keep: Duration::from_millis(50), back_off: 0.01 },
+            pace: Pace { keep, back_off: 0.01 },
         };
         let entered = runtime.enter();
-        push::start(options, sender).unwrap();
+        let push = push::start(options, sender).unwrap();
         drop(entered);
-        Self { _runtime: runtime, events: Mutex::new((events, PushHealth::default())) }
+        Self { _runtime: runtime, push, events: Mutex::new((events, PushHealth::default())) }
+    }
+
+    fn config(home: &Home) -> InfluxConfig {
+        read_config(&home.path().join("influxdb-config.yaml"), None).ok().flatten().expect("good")
     }
 
     fn until(&self, what: &str, mut wanted: impl FnMut(&PushHealth) -> bool) -> PushHealth {
@@ -127,6 +136,25 @@ fn answers_that_keep_the_points() {
         let last = server.asked().into_iter().rfind(is_write).unwrap();
         assert_eq!(numbers(&last), [0, 1, 2], "{shown}");
     }
+}
+
+#[test]
+fn another_configuration_ends_the_wait_for_somebody_to_mend_it() {
+    let home = Home::new();
+    let wrong =
+        Scripted::start(|asked| if is_write(asked) { answer("401 Unauthorized", &[], "") } else { ok() });
+    configure(&home, wrong.port, V2);
+    home.append(range(0..3));
+    let day = Duration::from_secs(24 * 60 * 60);
+    let pushing = Pushing::patiently(&home, push::CAP, day);
+    pushing.until("a refusal", |health| health.failures.contains_key(&Class::Unauthorized));
+
+    let right = Scripted::start(|_| ok());
+    configure(&home, right.port, V2);
+    pushing.push.configure(Pushing::config(&home));
+    pushing.until("the points", |health| health.points == 3);
+    let last = right.asked().into_iter().rfind(is_write).unwrap();
+    assert_eq!(numbers(&last), [0, 1, 2]);
 }
 
 #[test]

@@ -4,12 +4,13 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::answer::{Class, Verdict, back_off};
+use super::config::InfluxConfig;
 use super::courier::{Courier, Outcome};
 use super::feeder::Shared;
 use super::health::PushHealth;
@@ -53,6 +54,7 @@ impl Parcel {
 /// Sends for ever.
 pub struct Engine {
     shared: Shared,
+    configs: watch::Receiver<InfluxConfig>,
     courier: Courier,
     pace: Pace,
     events: mpsc::Sender<Vec<Event>>,
@@ -63,10 +65,16 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// What it does is told to `events`.
-    pub fn new(shared: Shared, courier: Courier, pace: Pace, events: mpsc::Sender<Vec<Event>>) -> Self {
+    /// Sends where the newest of `configs` says; what it does is told to `events`.
+    pub fn new(
+        shared: Shared,
+        mut configs: watch::Receiver<InfluxConfig>,
+        pace: Pace,
+        events: mpsc::Sender<Vec<Event>>,
+    ) -> Self {
+        let courier = Courier::new(configs.borrow_and_update().clone());
         let health = PushHealth::default();
-        Self { shared, courier, pace, events, health, refused: 0, failures: 0, trouble: None }
+        Self { shared, configs, courier, pace, events, health, refused: 0, failures: 0, trouble: None }
     }
 
     /// Runs until nobody receives its events any more.
@@ -119,6 +127,9 @@ impl Engine {
             self.publish(oldest).await;
             let whole = part.len() == payload.lines();
             let payload = if whole { payload.clone() } else { Payload::of(&lines[part.clone()]) };
+            if self.configs.has_changed().unwrap_or(false) {
+                self.turn();
+            }
             let Outcome { verdict, message } = self.courier.send(&payload).await;
             match verdict {
                 Verdict::Done => {
@@ -167,7 +178,13 @@ impl Engine {
         blocking(move || shared.with(|outbox| outbox.bury(&line, &why))).await;
     }
 
-    /// Waits, and tells meanwhile how the outbox grows.
+    /// Goes on as the newest configuration says.
+    fn turn(&mut self) {
+        self.courier = Courier::new(self.configs.borrow_and_update().clone());
+        self.failures = 0;
+    }
+
+    /// Waits, and tells meanwhile how the outbox grows; another configuration ends it.
     async fn wait(&mut self, time: Duration, oldest: Option<Timestamp>) {
         let end = Instant::now() + time;
         loop {
@@ -177,6 +194,7 @@ impl Engine {
                 () = tokio::time::sleep_until(end) => return,
                 () = self.events.closed() => return std::future::pending().await,
                 () = shared.added.notified() => {}
+                Ok(()) = self.configs.changed() => return self.turn(),
             }
         }
     }

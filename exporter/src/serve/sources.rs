@@ -10,7 +10,7 @@ use backup_common::config::Config;
 use backup_common::record::{Body, Record};
 use backup_common::status::Status;
 use tokio::sync::{mpsc, oneshot, watch};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::Options;
 use crate::event::sizes::{Place, SizesEvent};
@@ -32,6 +32,8 @@ pub struct Sources {
     pub events: mpsc::Receiver<Vec<Event>>,
     /// Ends when the stats input does, even by a panic: the other inputs keep the events' channel open.
     pub stats_ended: oneshot::Receiver<()>,
+    sender: mpsc::Sender<Vec<Event>>,
+    log: PathBuf,
     timer: orders::SyncSender<()>,
     snapshots: orders::SyncSender<()>,
     snapshot_directory: watch::Sender<Option<PathBuf>>,
@@ -71,14 +73,48 @@ impl Sources {
         start("process", move || process::run(&to))?;
 
         let log = options.stats_log(config);
-        let push = influxdb.map(|config| push(options, config, log.clone(), sender.clone())).transpose()?;
         let (alive, stats_ended) = oneshot::channel();
         let (used, given_back) = orders::sync_channel(USED);
+        let (file, to) = (log.clone(), sender.clone());
         start("stats", move || {
-            stats::run(&log, &sender, Some(&given_back));
+            stats::run(&file, &to, Some(&given_back));
             drop(alive);
         })?;
-        Ok(Self { events, stats_ended, timer, snapshots, snapshot_directory, sizes, push, used })
+        let push = None;
+        let mut sources = Self {
+            events,
+            stats_ended,
+            sender,
+            log,
+            timer,
+            snapshots,
+            snapshot_directory,
+            sizes,
+            push,
+            used,
+        };
+        sources.push(options, influxdb)?;
+        Ok(sources)
+    }
+
+    /// Sends points where this says, from now on or anew; the error is that the system refuses a thread.
+    pub fn push(&mut self, options: &Options, influxdb: Option<InfluxConfig>) -> io::Result<()> {
+        if let Some(config) = &influxdb {
+            info!(server = config.server.url(), "sending points to InfluxDB");
+        }
+        match (&self.push, influxdb) {
+            (Some(push), Some(config)) => push.configure(config),
+            (None, Some(config)) => {
+                self.push = Some(push(options, config, self.log.clone(), self.sender.clone())?);
+            }
+            // What has not been sent must go somewhere; where else is not known.
+            (Some(_), None) => warn!(
+                file = %options.influxdb_config.display(),
+                "the configuration of the push is gone; points are sent as before until the exporter is restarted"
+            ),
+            (None, None) => {}
+        }
+        Ok(())
     }
 
     /// Lets the stats input use the memory of records again; what it has no room for is dropped.
@@ -127,7 +163,6 @@ fn push(
     stats_file: PathBuf,
     events: mpsc::Sender<Vec<Event>>,
 ) -> io::Result<Push> {
-    info!(server = config.server.url(), "sending points to InfluxDB");
     let options = push::Options {
         config,
         stats_file,
