@@ -116,10 +116,10 @@ impl Reporter {
     pub fn be_verbose(&mut self, plan: &Plan<'_>, config: &Config, escapes_names: bool) {
         self.verbose = true;
         for planned in &plan.hosts {
-            for path in &planned.paths {
+            for path in planned.paths() {
                 let request = path.request(escapes_names);
                 let line = command_line::of_path(&config.backup_base, planned.host, path.job, request);
-                self.commands.insert((planned.host.name.to_string(), path.job.path.clone()), line);
+                self.commands.insert((planned.host.name.to_string(), path.job.path.to_string()), line);
             }
         }
     }
