@@ -1,10 +1,11 @@
 //! The configuration, checked and inherited: what the programs work with.
 //!
 //! Everything a backup needs to know about a path stands in its [`PathJob`], so that no reader has to
-//! look at the host or the global block again.
+//! look at the host or the global block again. A run can have ten thousands of paths, so that what they have in
+//! common is there once.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -94,16 +95,22 @@ pub struct SshTarget {
 /// One directory that is backed up.
 #[derive(Clone, Debug)]
 pub struct PathJob {
-    /// Where it stands in the configuration, such as `hosts.server1.paths[0]`.
-    pub key: String,
+    /// Its place in the host's list of paths, counted from 0.
+    pub index: usize,
     /// Line in the configuration.
     pub line: usize,
     /// Directory on the source, as configured; its label.
-    pub path: String,
+    pub path: Box<str>,
     /// Destination below `backup_base`, `HOST/dest_subdir`, without `..` and never empty.
-    pub destination: PathBuf,
-    /// The user's rsync options of all three levels, checked, without those about display; shared by the paths of
-    /// a host that add none.
+    pub destination: Box<Path>,
+    /// How it is backed up.
+    pub settings: Arc<PathSettings>,
+}
+
+/// How a path is backed up; shared by neighbours that are equal in this.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathSettings {
+    /// The user's rsync options of all three levels, checked, without those about display.
     pub rsync_options: Arc<[String]>,
     /// Patterns of what is left out.
     pub exclude_file: Option<PathBuf>,
@@ -121,8 +128,8 @@ pub struct PathJob {
     pub hook_timeout: Duration,
     /// How much may be deleted in the destination in one run.
     pub max_delete: MaxDelete,
-    /// Scripts around this path; shared by the paths of a host that have none.
-    pub scripts: Arc<Scripts>,
+    /// Scripts around this path.
+    pub scripts: Scripts,
 }
 
 /// Budget for deletions.
@@ -190,15 +197,23 @@ impl Config {
     /// # Errors
     /// All problems of the file together, in its order.
     pub fn parse(text: &str) -> Result<Checked, Problems> {
-        let mut problems = Problems::default();
-        let file = ConfigFile::parse(text, &mut problems);
-        let config = config_check::check(file, &mut problems);
+        let mut file = ConfigFile::open(text);
+        let mut found = Problems::default();
+        let config = config_check::check(&mut file, &mut found);
+        let mut problems = file.problems(found);
         problems.sort();
         if problems.errors.is_empty() {
             Ok(Checked { config, warnings: problems.warnings })
         } else {
             Err(problems)
         }
+    }
+}
+
+impl Host {
+    /// Where one of its paths stands in the configuration, such as `hosts.server1.paths[0]`.
+    pub fn key_of(&self, job: &PathJob) -> String {
+        format!("hosts.{}.paths[{}]", self.name, job.index)
     }
 }
 

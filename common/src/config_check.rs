@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Config, Host, MaxDelete, PathJob, Scripts};
+use crate::config::{Config, Host, MaxDelete, PathJob, PathSettings, Scripts};
 use crate::config_file::{Amount, ConfigFile, HostBlock, Located, PathBlock, ScriptKeys, SharedKeys};
 use crate::names::{self, HostName};
 use crate::problems::Problems;
@@ -21,10 +21,9 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 const DEFAULT_RSYNC_OPTIONS: &str = "-a --delete --numeric-ids";
 
-/// Checks the whole file; the result is usable only when `problems` has no errors.
-pub fn check(mut file: ConfigFile, problems: &mut Problems) -> Config {
-    let unread = std::mem::take(&mut file.hosts);
-    let global = &file.config;
+/// Reads and checks the whole file; the result is usable only when neither `problems` nor the file has errors.
+pub fn check(file: &mut ConfigFile<'_>, problems: &mut Problems) -> Config {
+    let global = &std::mem::take(&mut file.config);
     let lock_file =
         absolute(global.lock_file.as_ref(), "config.lock_file", "/run/backup-runner.lock", problems);
     let everybodys = [Path::new("/tmp"), Path::new("/var/tmp"), Path::new("/dev/shm")];
@@ -50,13 +49,15 @@ pub fn check(mut file: ConfigFile, problems: &mut Problems) -> Config {
         }
         count
     });
-    if unread.is_empty() && problems.errors.is_empty() {
+    let (mut hosts, mut is_empty) = (Vec::new(), true);
+    let mut neighbours = Neighbours::default();
+    while let Some(block) = file.next_host(problems) {
+        is_empty = false;
+        hosts.extend(host(&block, &global.shared, &global_options, &mut neighbours, problems));
+    }
+    if is_empty && problems.errors.is_empty() && file.is_right() {
         problems.error(1, "hosts", "no host is configured; add one with its ssh_user and paths");
     }
-    let mut hosts: Vec<Host> = unread
-        .into_iter()
-        .filter_map(|unread| host(&unread.read(problems), &global.shared, &global_options, problems))
-        .collect();
     hosts.shrink_to_fit();
     overlap::check(&hosts, problems);
     let snapshots = file.snapshots.as_ref().and_then(|block| snapshots::check(block, problems));
@@ -96,6 +97,7 @@ fn host(
     block: &HostBlock,
     global: &SharedKeys,
     global_options: &[String],
+    neighbours: &mut Neighbours,
     problems: &mut Problems,
 ) -> Option<Host> {
     let key = format!("hosts.{}", block.name.text);
@@ -116,10 +118,13 @@ fn host(
         rsync_words(block.shared.rsync_options.as_deref(), &format!("{key}.rsync_options"), problems)
             .unwrap_or_default(),
     );
-    let inherited =
-        Inherited { name: &name, block, global, options: options.into(), no_scripts: Arc::default() };
-    let mut paths: Vec<PathJob> =
-        block.paths.iter().filter_map(|path| path_job(path, &inherited, problems)).collect();
+    let inherited = Inherited { name: &name, block, global, options: options.into() };
+    let mut paths: Vec<PathJob> = block
+        .paths
+        .iter()
+        .enumerate()
+        .filter_map(|(index, path)| path_job(index, path, &inherited, neighbours, problems))
+        .collect();
     // They stay as long as the run, and there can be ten thousands of them.
     paths.shrink_to_fit();
     check_repeated_paths(&block.paths, problems);
@@ -147,10 +152,30 @@ struct Inherited<'a> {
     block: &'a HostBlock,
     global: &'a SharedKeys,
     options: Arc<[String]>,
-    no_scripts: Arc<Scripts>,
 }
 
-fn path_job(block: &PathBlock, from: &Inherited<'_>, problems: &mut Problems) -> Option<PathJob> {
+/// Most paths are backed up as the one before them: then they share its settings.
+#[derive(Default)]
+struct Neighbours {
+    last: Option<Arc<PathSettings>>,
+}
+
+impl Neighbours {
+    fn share(&mut self, settings: PathSettings) -> Arc<PathSettings> {
+        match &self.last {
+            Some(last) if **last == settings => Arc::clone(last),
+            _ => Arc::clone(self.last.insert(Arc::new(settings))),
+        }
+    }
+}
+
+fn path_job(
+    index: usize,
+    block: &PathBlock,
+    from: &Inherited<'_>,
+    neighbours: &mut Neighbours,
+    problems: &mut Problems,
+) -> Option<PathJob> {
     let Some(path) = &block.path else {
         problems.error(block.line, block.key.clone(), "path is missing: say which directory to back up");
         return None;
@@ -166,6 +191,17 @@ fn path_job(block: &PathBlock, from: &Inherited<'_>, problems: &mut Problems) ->
         .map_err(|message| problems.error(line, format!("{}.dest_subdir", block.key), message))
         .ok()?;
     let destination = Path::new(from.name.as_str()).join(parts.iter().collect::<PathBuf>());
+    let settings = neighbours.share(path_settings(block, from, problems));
+    Some(PathJob {
+        index,
+        line,
+        path: path.value.as_str().into(),
+        destination: destination.into_boxed_path(),
+        settings,
+    })
+}
+
+fn path_settings(block: &PathBlock, from: &Inherited<'_>, problems: &mut Problems) -> PathSettings {
     let require = block.require.as_ref().and_then(|require| match names::relative_parts(&require.value) {
         Ok(parts) if !parts.is_empty() => Some(parts.join("/")),
         Ok(_) => None,
@@ -194,11 +230,7 @@ fn path_job(block: &PathBlock, from: &Inherited<'_>, problems: &mut Problems) ->
     }
     let max_delete = own.max_delete.as_ref().or(host.max_delete.as_ref()).or(global.max_delete.as_ref());
     let path_timeout = [&own.path_timeout, &host.path_timeout, &global.path_timeout];
-    Some(PathJob {
-        key: block.key.clone(),
-        line,
-        path: path.value.clone(),
-        destination,
+    PathSettings {
         rsync_options: options,
         exclude_file: exclude_file
             .map(|file| absolute(Some(file), &format!("{}.exclude_file", block.key), "", problems)),
@@ -219,11 +251,8 @@ fn path_job(block: &PathBlock, from: &Inherited<'_>, problems: &mut Problems) ->
             Some(Amount::Count(files)) => MaxDelete::Files(files),
             Some(Amount::Percent(share)) => MaxDelete::Percent(share),
         },
-        scripts: match scripts(&block.scripts, &block.key, problems) {
-            none if none == Scripts::default() => Arc::clone(&from.no_scripts),
-            some => Arc::new(some),
-        },
-    })
+        scripts: scripts(&block.scripts, &block.key, problems),
+    }
 }
 
 fn scripts(keys: &ScriptKeys, key: &str, problems: &mut Problems) -> Scripts {

@@ -4,22 +4,27 @@
 //! and how it is inherited is decided in [`crate::config`].
 
 use std::time::Duration;
+use std::vec;
 
 use crate::config_keys::{KeySpec, Kind, Level, Maybe, keys};
 use crate::problems::Problems;
-use crate::yaml::{self, Key};
+use crate::yaml::{self, Key, Node};
 use crate::yaml_table::Table;
 pub use crate::yaml_table::{Amount, Located};
 
-/// The whole file.
-#[derive(Debug, Default)]
-pub struct ConfigFile {
+/// The whole file. Its hosts are read one after the other, so that there is never more of thousands of paths than the
+/// text and what became of them.
+pub struct ConfigFile<'t> {
     /// The block `config`.
     pub config: GlobalBlock,
-    /// The block `hosts`, in the order of the file.
-    pub hosts: Vec<UnreadHost>,
-    /// The block `snapshots`.
+    /// The block `snapshots`; it is known when all hosts are read.
     pub snapshots: Option<SnapshotsBlock>,
+    /// The text, as long as it is not read to its end.
+    text: Option<yaml::Reader<'t>>,
+    /// Hosts that were read with the rest of the text.
+    hosts: vec::IntoIter<(Key, Node)>,
+    problems: Problems,
+    is_yaml: bool,
 }
 
 keys! {
@@ -189,49 +194,83 @@ keys! {
 const ABSOLUTE: &str = r"^\s*/";
 const SCRIPT: &str = r"^\s*[A-Za-z0-9_][A-Za-z0-9_.-]*\s*$";
 
-impl ConfigFile {
-    /// Reads the text of a `backup.yaml`; what can not be read is in `problems` and absent from the result.
-    pub fn parse(text: &str, problems: &mut Problems) -> Self {
-        let Some(mut root) = yaml::parse(text, problems) else {
-            return Self::default();
+impl<'t> ConfigFile<'t> {
+    /// Begins to read the text of a `backup.yaml`; what can not be read is absent from the result.
+    pub fn open(text: &'t str) -> Self {
+        let mut file = Self {
+            config: GlobalBlock::default(),
+            snapshots: None,
+            text: None,
+            hosts: Vec::new().into_iter(),
+            problems: Problems::default(),
+            is_yaml: true,
         };
-        let hosts = root.take_block("hosts");
+        let mut reader = yaml::Reader::new(text, Some("hosts"));
+        // Hosts take over from this block. They can wait for it, as part of the tree, where it stands behind them.
+        if reader.reach_block()
+            && let Some(node) = reader.outermost("config").filter(|node| !node.is_null())
+        {
+            file.config = GlobalBlock::read(node, &mut file.problems);
+            file.text = Some(reader);
+        } else {
+            file.finish(reader, false);
+        }
+        file
+    }
+
+    /// Reads the next host; what can not be read of it is in `problems` and absent from the result.
+    pub fn next_host(&mut self, problems: &mut Problems) -> Option<HostBlock> {
+        let next = self.text.as_mut().and_then(yaml::Reader::next_entry);
+        if next.is_none()
+            && let Some(reader) = self.text.take()
+        {
+            self.finish(reader, true);
+        }
+        next.or_else(|| self.hosts.next()).map(|(name, node)| HostBlock::read(name, &node, problems))
+    }
+
+    /// Whether nothing is wrong with what is read so far.
+    pub fn is_right(&self) -> bool {
+        self.problems.errors.is_empty()
+    }
+
+    /// All problems: those of the text, and those that were found in what it says. Text that is no YAML says nothing.
+    pub fn problems(mut self, of_content: Problems) -> Problems {
+        if self.is_yaml {
+            self.problems.append(of_content);
+        }
+        self.problems
+    }
+
+    /// Reads the text to its end, and everything that is not read yet.
+    fn finish(&mut self, reader: yaml::Reader<'_>, has_config: bool) {
+        let of_config = std::mem::take(&mut self.problems);
+        let root = reader.finish(&mut self.problems);
+        let Some(mut root) = root else {
+            self.is_yaml = false;
+            return;
+        };
+        self.problems.append(of_config);
+        let problems = &mut self.problems;
+        self.hosts = root.take_block("hosts").unwrap_or_default().into_iter();
         let mut table = Table::open(&root, String::new(), problems);
-        let config = table
-            .node("config")
-            .map(|node| GlobalBlock::read(Table::open(node, table.key_path("config"), problems), problems));
+        if let Some(node) = table.node("config").filter(|_| !has_config) {
+            self.config = GlobalBlock::read(node, problems);
+        }
         // Something else than a block of hosts is still there, and reported.
         if let Some(node) = table.node("hosts") {
             Table::open(node, table.key_path("hosts"), problems);
         }
-        let hosts = hosts.unwrap_or_default().into_iter().map(|(name, node)| UnreadHost { name, node });
-        let hosts = hosts.collect();
-        let snapshots = table.node("snapshots").map(|node| {
+        self.snapshots = table.node("snapshots").map(|node| {
             SnapshotsBlock::read(Table::open(node, table.key_path("snapshots"), problems), problems)
         });
         table.finish(problems);
-        Self { config: config.unwrap_or_default(), hosts, snapshots }
-    }
-}
-
-/// A host that is still as it stands in the file. Each is read when it is its turn, so that there is never more of the
-/// thousands of paths than the text's own tree and what became of them.
-#[derive(Debug)]
-pub struct UnreadHost {
-    name: Key,
-    node: yaml::Node,
-}
-
-impl UnreadHost {
-    /// Reads it; what can not be read is in `problems` and absent from the result.
-    pub fn read(self, problems: &mut Problems) -> HostBlock {
-        let table = Table::open(&self.node, format!("hosts.{}", self.name.text), problems);
-        HostBlock::read(self.name, table, problems)
     }
 }
 
 impl GlobalBlock {
-    fn read(mut table: Table<'_>, problems: &mut Problems) -> Self {
+    fn read(node: &Node, problems: &mut Problems) -> Self {
+        let mut table = Table::open(node, "config".to_owned(), problems);
         let mut block = Self::default();
         block.read_keys(&mut table, Level::Global, problems);
         block.shared = SharedKeys::read(&mut table, Level::Global, problems);
@@ -241,7 +280,8 @@ impl GlobalBlock {
 }
 
 impl HostBlock {
-    fn read(name: Key, mut table: Table<'_>, problems: &mut Problems) -> Self {
+    fn read(name: Key, node: &Node, problems: &mut Problems) -> Self {
+        let mut table = Table::open(node, format!("hosts.{}", name.text), problems);
         let mut block = Self { line: name.line, name, ..Self::default() };
         block.read_keys(&mut table, Level::Host, problems);
         block.scripts.read_keys(&mut table, Level::Host, problems);

@@ -14,19 +14,20 @@ pub struct Overlap {
     pub inner: usize,
 }
 
-/// Finds the destinations that overlap, each given as its path below one base.
+/// Finds the things whose destinations overlap; `destination` tells each one's path below one base.
 ///
 /// One pair is reported for each inner destination, in the order of the list.
-pub fn overlaps(destinations: &[&Path]) -> Vec<Overlap> {
-    let mut order: Vec<usize> = (0..destinations.len()).collect();
-    order.sort_by(|&a, &b| destinations[a].cmp(destinations[b]).then(a.cmp(&b)));
+pub fn overlaps<T>(things: &[T], destination: impl Fn(&T) -> &Path) -> Vec<Overlap> {
+    let of = |index: usize| destination(&things[index]);
+    let mut order: Vec<usize> = (0..things.len()).collect();
+    order.sort_unstable_by(|&a, &b| of(a).cmp(of(b)).then(a.cmp(&b)));
 
     let mut found = Vec::new();
     // Sorted by components, everything below a directory follows it directly.
     let mut outer: Option<usize> = None;
     for &index in &order {
         match outer {
-            Some(top) if destinations[index].starts_with(destinations[top]) => {
+            Some(top) if of(index).starts_with(of(top)) => {
                 found.push(Overlap { outer: top, inner: index });
             }
             _ => outer = Some(index),
@@ -45,7 +46,10 @@ mod tests {
     #[test]
     fn nested_and_equal_ones_are_found() {
         let destinations = ["a/etc/ssh", "a/etc", "a/etc-old", "b", "b"].map(Path::new);
-        assert_eq!(overlaps(&destinations), [Overlap { outer: 1, inner: 0 }, Overlap { outer: 3, inner: 4 }]);
+        assert_eq!(
+            overlaps(&destinations, |path| *path),
+            [Overlap { outer: 1, inner: 0 }, Overlap { outer: 3, inner: 4 }]
+        );
     }
 
     proptest! {
@@ -54,7 +58,7 @@ mod tests {
             let any = (0..destinations.len()).any(|a| (0..destinations.len()).any(|b| a != b && destinations[a].starts_with(&destinations[b])));
             let joined: Vec<String> = destinations.iter().map(|parts| parts.join("/")).collect();
             let paths: Vec<&Path> = joined.iter().map(Path::new).collect();
-            prop_assert_eq!(any, !overlaps(&paths).is_empty());
+            prop_assert_eq!(any, !overlaps(&paths, |path| *path).is_empty());
         }
     }
 }

@@ -64,7 +64,10 @@ fn host_block(host: &Host) -> Part {
     };
     keys.extend([
         ("ignore_ping", Part::Boolean(host.ignore_ping)),
-        ("preserve_ownership", Part::Boolean(host.paths.first().is_some_and(|job| job.preserve_ownership))),
+        (
+            "preserve_ownership",
+            Part::Boolean(host.paths.first().is_some_and(|job| job.settings.preserve_ownership)),
+        ),
         ("optional", Part::Boolean(host.optional)),
         ("enabled", Part::Boolean(host.enabled)),
         ("connect_timeout", seconds(host.connect_timeout)),
@@ -94,19 +97,19 @@ fn ssh_keys(target: &SshTarget) -> Vec<(&'static str, Part)> {
 fn path_block(host: &Host, job: &PathJob) -> Part {
     let below = job.destination.strip_prefix(host.name.as_str()).unwrap_or(&job.destination);
     let below = if below.as_os_str().is_empty() { Path::new(".") } else { below };
-    let options = job.rsync_options.iter().map(|option| text(&shell_words::quote(option))).collect();
+    let options = job.settings.rsync_options.iter().map(|option| text(&shell_words::quote(option))).collect();
     let mut keys =
         vec![("path", text(&job.path)), ("dest_subdir", path(below)), ("rsync_options", Part::List(options))];
-    keys.extend(job.exclude_file.as_deref().map(|file| ("exclude_file", path(file))));
-    keys.extend(job.rsync_path.as_deref().map(|program| ("rsync_path", text(program))));
-    keys.extend(job.require.as_deref().map(|file| ("require", text(file))));
+    keys.extend(job.settings.exclude_file.as_deref().map(|file| ("exclude_file", path(file))));
+    keys.extend(job.settings.rsync_path.as_deref().map(|program| ("rsync_path", text(program))));
+    keys.extend(job.settings.require.as_deref().map(|file| ("require", text(file))));
     keys.extend([
-        ("io_timeout", seconds(job.io_timeout)),
-        ("path_timeout", seconds(job.path_timeout.unwrap_or_default())),
-        ("hook_timeout", seconds(job.hook_timeout)),
+        ("io_timeout", seconds(job.settings.io_timeout)),
+        ("path_timeout", seconds(job.settings.path_timeout.unwrap_or_default())),
+        ("hook_timeout", seconds(job.settings.hook_timeout)),
         (
             "max_delete",
-            match job.max_delete {
+            match job.settings.max_delete {
                 MaxDelete::Default => Part::Unset("the larger of 50 files and 20 %"),
                 MaxDelete::Off => whole(0),
                 MaxDelete::Files(files) => whole(files),
@@ -114,7 +117,7 @@ fn path_block(host: &Host, job: &PathJob) -> Part {
             },
         ),
     ]);
-    keys.extend(scripts(&job.scripts));
+    keys.extend(scripts(&job.settings.scripts));
     block(keys)
 }
 

@@ -43,6 +43,12 @@ impl Problems {
         self.warnings.push(Problem { line, key: key.into(), message: message.into() });
     }
 
+    /// Adds what else was found.
+    pub fn append(&mut self, mut more: Self) {
+        self.errors.append(&mut more.errors);
+        self.warnings.append(&mut more.warnings);
+    }
+
     /// Puts both lists in the order of the file; checks run in an order of their own.
     pub fn sort(&mut self) {
         self.errors.sort_by_key(|problem| problem.line);

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use saphyr_parser::{Event, Parser, ScalarStyle};
+use saphyr_parser::{Event, Parser, ScalarStyle, StrInput};
 
 use crate::problems::Problems;
 
@@ -89,24 +89,80 @@ impl Node {
 /// Returns nothing when the text is not YAML, is empty, holds several documents or goes beyond the
 /// limits on depth and size; `problems` says where.
 pub fn parse(text: &str, problems: &mut Problems) -> Option<Node> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut builder = Builder { open: Vec::new(), anchors: HashMap::new(), nodes: 0, root: None, problems };
-    for event in Parser::new_from_str(text) {
-        match event {
-            Ok((event, span)) => builder.event(event, span.start.line().max(1))?,
-            Err(error) => {
-                let info = error.info().to_lowercase();
-                builder.problems.error(error.marker().line(), "", format!("this is not YAML: {info}"));
-                return None;
+    Reader::new(text, None).finish(problems)
+}
+
+/// Reads one YAML document piece by piece: the entries of one of its outermost blocks can be taken out while it is
+/// read, so that thousands of them need not be there at once.
+pub struct Reader<'t> {
+    events: Parser<'t, StrInput<'t>>,
+    builder: Builder,
+    is_broken: bool,
+}
+
+impl<'t> Reader<'t> {
+    /// Begins to read; `taken_apart` is the key of the block whose entries can be taken out.
+    pub fn new(text: &'t str, taken_apart: Option<&'static str>) -> Self {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let events = Parser::new_from_str(text);
+        Self { events, builder: Builder { taken_apart, ..Builder::default() }, is_broken: false }
+    }
+
+    /// Reads until the block begins whose entries can be taken out; false where there is none, or it has a name
+    /// (`&anchor`) under which it may be wanted again as a whole.
+    pub fn reach_block(&mut self) -> bool {
+        while self.read_on() {
+            if self.builder.is_in_block() {
+                return true;
             }
         }
+        false
     }
-    let root = builder.root;
-    if root.as_ref().is_none_or(Node::is_null) {
-        builder.problems.error(1, "", "the file is empty");
-        return None;
+
+    /// What stands behind a key of the outermost block, as far as it is read.
+    pub fn outermost(&self, key: &str) -> Option<&Node> {
+        let Content::Mapping(mapping) = &self.builder.open.first()?.content else { return None };
+        mapping.entries.iter().find(|(found, _)| found.text == key).map(|(_, node)| node)
     }
-    root
+
+    /// Reads the next entry of the block; `None` at its end. What came by `<<` stays in it.
+    pub fn next_entry(&mut self) -> Option<(Key, Node)> {
+        while self.builder.is_in_block() && self.read_on() {
+            if let Some(entry) = self.builder.take_entry() {
+                return Some(entry);
+            }
+        }
+        None
+    }
+
+    /// Reads to the end; the result and the problems are those of [`parse`], without the entries that were taken out.
+    pub fn finish(mut self, problems: &mut Problems) -> Option<Node> {
+        while self.read_on() {}
+        let root = self.builder.root.take();
+        let is_empty = root.as_ref().is_none_or(Node::is_null);
+        if is_empty && !self.is_broken {
+            self.builder.problems.error(1, "", "the file is empty");
+        }
+        problems.append(self.builder.problems);
+        root.filter(|_| !is_empty && !self.is_broken)
+    }
+
+    /// Takes one event; false at the end, or where the file can not be read any further.
+    fn read_on(&mut self) -> bool {
+        if self.is_broken {
+            return false;
+        }
+        let taken = match self.events.next() {
+            None => return false,
+            Some(Ok((event, span))) => self.builder.event(event, span.start.line().max(1)),
+            Some(Err(error)) => {
+                let message = format!("this is not YAML: {}", error.info().to_lowercase());
+                self.builder.refuse(error.marker().line(), &message)
+            }
+        };
+        self.is_broken = taken.is_none();
+        taken.is_some()
+    }
 }
 
 /// A collection that is being read.
@@ -114,6 +170,8 @@ struct Open {
     line: usize,
     anchor: usize,
     content: Content,
+    /// Its entries can be taken out.
+    is_block: bool,
 }
 
 enum Content {
@@ -129,15 +187,18 @@ struct OpenMapping {
     merged: Vec<Node>,
 }
 
-struct Builder<'p> {
+#[derive(Default)]
+struct Builder {
     open: Vec<Open>,
     anchors: HashMap<usize, Node>,
     nodes: usize,
     root: Option<Node>,
-    problems: &'p mut Problems,
+    problems: Problems,
+    /// Key of the outermost block whose entries can be taken out.
+    taken_apart: Option<&'static str>,
 }
 
-impl Builder<'_> {
+impl Builder {
     /// Takes one event; `None` means that the file can not be read any further.
     fn event(&mut self, event: Event<'_>, line: usize) -> Option<()> {
         match event {
@@ -191,8 +252,28 @@ impl Builder<'_> {
         if self.open.len() >= MAX_DEPTH {
             return self.refuse(line, "nested too deeply");
         }
-        self.open.push(Open { line, anchor, content });
+        let is_block = anchor == 0 && matches!(content, Content::Mapping(_)) && self.is_before_block();
+        self.open.push(Open { line, anchor, content, is_block });
         Some(())
+    }
+
+    /// Whether the next value is the one whose entries can be taken out; a repeated key is none.
+    fn is_before_block(&self) -> bool {
+        let [Open { content: Content::Mapping(root), .. }] = self.open.as_slice() else { return false };
+        let key = root.key.as_ref().map(|key| key.text.as_str());
+        key.is_some_and(|key| Some(key) == self.taken_apart && !root.lines.contains_key(key))
+    }
+
+    fn is_in_block(&self) -> bool {
+        self.open.get(1).is_some_and(|open| open.is_block)
+    }
+
+    /// Takes an entry out of the block that is complete; that it was there is remembered, for it may come again.
+    fn take_entry(&mut self) -> Option<(Key, Node)> {
+        match self.open.as_mut_slice() {
+            [_, Open { content: Content::Mapping(block), is_block: true, .. }] => block.entries.pop(),
+            _ => None,
+        }
     }
 
     /// Puts a finished value where it belongs: the next key, the value of a key, an item, or the root.
@@ -379,7 +460,60 @@ mod tests {
         assert!(errors("a: &a [*a]\n")[0].starts_with("line 1"));
     }
 
+    /// Reads the entries of `b` one by one, and puts them back into what is left.
+    fn taken_apart(text: &str, problems: &mut Problems) -> (Option<Node>, usize) {
+        let mut reader = Reader::new(text, Some("b"));
+        let mut taken = Vec::new();
+        if reader.reach_block() {
+            while let Some(entry) = reader.next_entry() {
+                taken.push(entry);
+            }
+        }
+        let count = taken.len();
+        let mut root = reader.finish(problems);
+        if let Some(Node { value: Value::Mapping(entries), .. }) = &mut root
+            && let Some((_, block)) = entries.iter_mut().find(|(key, _)| key.text == "b")
+            && let Value::Mapping(rest) = &mut block.value
+        {
+            rest.splice(..0, taken);
+        }
+        (root, count)
+    }
+
+    #[test]
+    fn a_block_can_be_taken_apart_while_it_is_read() {
+        let count = |text: &str| {
+            let (mut whole, mut parts) = (Problems::default(), Problems::default());
+            let expected = parse(text, &mut whole);
+            let (found, count) = taken_apart(text, &mut parts);
+            assert_eq!((found, parts), (expected, whole), "{text}");
+            count
+        };
+        assert_eq!(count("a: 1\nb: {x: 1, y: {b: {z: 2}}}\nc: 3\n"), 2);
+        assert_eq!(count("b: {x: &x {p: 1}, y: *x, x: 2, <<: {z: 1, y: 2}}\nb: {w: 1}\n"), 2);
+        assert_eq!(count("b: {x: 1, y: 2\n"), 2, "a broken file has no content");
+        assert_eq!(count("a: {b: {x: 1}}\nc: [{b: {x: 1}}]\n"), 0, "only the outermost block");
+        assert_eq!(count("b: &all {x: 1}\nc: *all\n"), 0, "it is wanted again as a whole");
+        assert_eq!(count("<<: {b: {x: 1}}\nb: [1]\n"), 0);
+        assert_eq!(count("b: {}\n") + count("b:\n") + count("b\n") + count(""), 0);
+    }
+
+    #[test]
+    fn what_stands_before_the_block_is_known_when_it_begins() {
+        let mut reader = Reader::new("a: 1\nb: {x: 1}\nc: 2\n", Some("b"));
+        assert!(reader.reach_block());
+        assert!(reader.outermost("a").is_some() && reader.outermost("c").is_none());
+    }
+
     proptest! {
+        #[test]
+        fn a_block_that_is_taken_apart_says_the_same(text in "(a: [a-c*&]{0,3}\n)?b:( &a)?\n( [a-c]: [a-c*&{},:\\[\\] ]{0,8}\n| <<: \\{a: 1\\}\n){0,4}([a-c]: (\\*a|\\{a: 1\\}|1)\n){0,2}") {
+            let (mut whole, mut parts) = (Problems::default(), Problems::default());
+            let expected = parse(&text, &mut whole);
+            prop_assert_eq!(taken_apart(&text, &mut parts).0, expected);
+            prop_assert_eq!(parts, whole);
+        }
+
         #[test]
         fn never_panics(text in "[a-c:\\-&*<>\\[\\]{}#'\"|!?, \n\t]{0,60}") {
             errors(&text);

@@ -2,9 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on fails")]
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use backup_common::config::{Access, Amount, Checked, Config, MaxDelete, Schedule};
+use backup_common::config::{Access, Amount, Checked, Config, MaxDelete, PathJob, Schedule};
 use proptest::prelude::*;
 
 /// The file of the older shell system, as its documentation shows it.
@@ -42,16 +43,19 @@ fn the_older_file_works_unchanged() {
     let ssh = server1.access.ssh().unwrap();
     assert_eq!((ssh.user.as_str(), ssh.hostname.as_str()), ("backup", "server1.example.com"));
     assert_eq!(ssh.key.as_deref(), Some(Path::new("/root/.ssh/backup_key")));
-    assert_eq!(server1.paths[0].destination, Path::new("server1/etc"));
-    assert_eq!(*server1.paths[0].rsync_options, ["-az", "--delete", "--numeric-ids"]);
-    assert_eq!(server1.paths[1].exclude_file.as_deref(), Some(Path::new("/etc/backup/excludes/home.txt")));
+    assert_eq!(*server1.paths[0].destination, *Path::new("server1/etc"));
+    assert_eq!(*server1.paths[0].settings.rsync_options, ["-az", "--delete", "--numeric-ids"]);
+    assert_eq!(
+        server1.paths[1].settings.exclude_file.as_deref(),
+        Some(Path::new("/etc/backup/excludes/home.txt"))
+    );
 
     let server2 = &config.hosts[1];
     let ssh = server2.access.ssh().unwrap();
     assert_eq!((ssh.user.as_str(), ssh.hostname.as_str()), ("root", "server2.local"));
     assert!(server2.ignore_ping);
-    assert_eq!(server2.paths[0].scripts.pre.as_deref(), Some("stop_apache"));
-    assert_eq!(server2.paths[0].scripts.post.as_deref(), Some("start_apache"));
+    assert_eq!(server2.paths[0].settings.scripts.pre.as_deref(), Some("stop_apache"));
+    assert_eq!(server2.paths[0].settings.scripts.post.as_deref(), Some("start_apache"));
 
     let snapshots = config.snapshots.unwrap();
     assert_eq!(snapshots.directory, Path::new("/share/.snapshots"));
@@ -68,13 +72,13 @@ fn the_other_keys_of_older_files_are_understood() {
     let [smallest, scripts, here] = &config.hosts[..] else { panic!("{config:#?}") };
     let ssh = smallest.access.ssh().unwrap();
     assert_eq!((ssh.user.as_str(), ssh.hostname.as_str()), ("backup", "smallest"));
-    assert_eq!(smallest.paths[0].destination, Path::new("smallest/etc"));
+    assert_eq!(*smallest.paths[0].destination, *Path::new("smallest/etc"));
     assert_eq!(scripts.scripts.pre_local.as_deref(), Some("mount_usb"));
     assert_eq!(scripts.scripts.post_local.as_deref(), Some("umount_usb"));
     let path = &scripts.paths[0];
-    assert_eq!(*path.rsync_options, ["-az", "--delete", "--numeric-ids", "--exclude=cache", "-z"]);
-    assert_eq!(path.scripts.pre_local.as_deref(), Some("before"));
-    assert_eq!(path.scripts.post_local.as_deref(), Some("after"));
+    assert_eq!(*path.settings.rsync_options, ["-az", "--delete", "--numeric-ids", "--exclude=cache", "-z"]);
+    assert_eq!(path.settings.scripts.pre_local.as_deref(), Some("before"));
+    assert_eq!(path.settings.scripts.post_local.as_deref(), Some("after"));
     assert_eq!((&here.access, here.ignore_ping), (&Access::Local, true));
 }
 
@@ -85,7 +89,7 @@ fn an_empty_list_of_options_asks_for_none() {
     {
         let text =
             format!("{{config: {{rsync_options: {options}}}, hosts: {{h: {{paths: [{{path: /a}}]}}}}}}");
-        assert_eq!(*checked(&text).config.hosts[0].paths[0].rsync_options, expected, "{options}");
+        assert_eq!(*checked(&text).config.hosts[0].paths[0].settings.rsync_options, expected, "{options}");
     }
 }
 
@@ -100,10 +104,10 @@ fn the_smallest_file_has_the_documented_defaults() {
     assert_eq!(host.connect_timeout, Duration::from_secs(10));
     assert!(host.enabled && !host.optional);
     let path = &host.paths[0];
-    assert_eq!(path.destination, Path::new("h/data"));
-    assert_eq!(*path.rsync_options, ["-a", "--delete", "--numeric-ids"]);
-    assert_eq!((path.io_timeout, path.path_timeout), (Duration::from_secs(600), None));
-    assert_eq!(path.max_delete, MaxDelete::Default);
+    assert_eq!(*path.destination, *Path::new("h/data"));
+    assert_eq!(*path.settings.rsync_options, ["-a", "--delete", "--numeric-ids"]);
+    assert_eq!((path.settings.io_timeout, path.settings.path_timeout), (Duration::from_secs(600), None));
+    assert_eq!(path.settings.max_delete, MaxDelete::Default);
 }
 
 #[test]
@@ -115,12 +119,12 @@ fn values_are_inherited_from_config_to_host_to_path() {
     )
     .config;
     let [a, b] = &config.hosts[0].paths[..] else { panic!() };
-    assert_eq!(*a.rsync_options, ["-a", "--delete", "--exclude=a b"]);
-    assert_eq!(*b.rsync_options, ["-a", "--delete", "--exclude=a b", "-z"]);
-    assert_eq!((a.io_timeout.as_secs(), b.io_timeout.as_secs()), (6, 7));
-    assert_eq!((a.max_delete, b.max_delete), (MaxDelete::Percent(10), MaxDelete::Off));
+    assert_eq!(*a.settings.rsync_options, ["-a", "--delete", "--exclude=a b"]);
+    assert_eq!(*b.settings.rsync_options, ["-a", "--delete", "--exclude=a b", "-z"]);
+    assert_eq!((a.settings.io_timeout.as_secs(), b.settings.io_timeout.as_secs()), (6, 7));
+    assert_eq!((a.settings.max_delete, b.settings.max_delete), (MaxDelete::Percent(10), MaxDelete::Off));
     assert_eq!(
-        (a.exclude_file.as_deref(), b.exclude_file.as_deref()),
+        (a.settings.exclude_file.as_deref(), b.settings.exclude_file.as_deref()),
         (Some(Path::new("/x")), Some(Path::new("/y")))
     );
     assert_eq!(config.min_free, Some(Amount::Count(5 << 30)));
@@ -166,7 +170,7 @@ fn overlapping_destinations_are_refused_also_when_a_default_makes_them() {
 #[test]
 fn an_empty_dest_subdir_is_the_hosts_own_directory_and_holds_no_other() {
     let config = checked(&with_host("paths: [{path: /a, dest_subdir: ''}]")).config;
-    assert_eq!(config.hosts[0].paths[0].destination, Path::new("h"));
+    assert_eq!(*config.hosts[0].paths[0].destination, *Path::new("h"));
     let found = errors(&with_host("paths: [{path: /a, dest_subdir: ''}, {path: /b}]"));
     assert!(found[0].contains("is inside of"), "{found:?}");
 }
@@ -175,7 +179,7 @@ fn an_empty_dest_subdir_is_the_hosts_own_directory_and_holds_no_other() {
 fn odd_source_paths_are_taken_as_they_are() {
     for path in ["/a*", "/[b]?", "/c d", "/$(id)", "/it's", "/-rf", "/~x", "/ü"] {
         let text = with_host(&format!("paths: [{{path: \"{path}\"}}]"));
-        assert_eq!(checked(&text).config.hosts[0].paths[0].path, path);
+        assert_eq!(*checked(&text).config.hosts[0].paths[0].path, *path);
     }
 }
 
@@ -260,7 +264,7 @@ fn the_example_is_right_as_it_stands_and_with_everything_switched_on() {
     let everything: String = EXAMPLE.split_inclusive('\n').map(without_mark).collect();
     let config = checked(&everything).config;
     assert!(config.require_mount && config.snapshots.is_some());
-    assert_eq!(config.hosts[0].paths[1].rsync_options.last().map(String::as_str), Some("-z"));
+    assert_eq!(config.hosts[0].paths[1].settings.rsync_options.last().map(String::as_str), Some("-z"));
 }
 
 /// `  #key: value` as `  key: value`.
@@ -290,4 +294,58 @@ fn the_snapshot_directory_is_apart_from_all_destinations() {
             "{found:?}"
         );
     }
+}
+
+#[test]
+fn hosts_say_the_same_before_and_after_what_they_inherit() {
+    let global = "config: {rsync_options: -rt, io_timeout: 7, lock_file: relative}\n";
+    let hosts = "hosts:\n  a: {paths: [{path: /x}, {path: /y, colour: red}]}\n  b: {hostname: h, paths: [{path: x}]}\n";
+    let snapshots = "snapshots: {volume: /v, shedules: []}\n";
+    let found = |text: &str| {
+        let mut found: Vec<_> = Config::parse(text)
+            .unwrap_err()
+            .errors
+            .into_iter()
+            .map(|error| (error.key, error.message))
+            .collect();
+        found.sort();
+        found
+    };
+    let first = found(&format!("{global}{hosts}{snapshots}"));
+    assert_eq!(first.len(), 5, "{first:#?}");
+    assert_eq!(found(&format!("{hosts}{snapshots}{global}")), first);
+    assert_eq!(found(&format!("{snapshots}{hosts}{global}")), first);
+
+    let (global, hosts) =
+        (global.replace("relative", "/l"), "hosts: {a: {paths: [{path: /x}, {path: /y, io_timeout: 9}]}}\n");
+    for text in [format!("{global}{hosts}"), format!("{hosts}{global}")] {
+        let config = checked(&text).config;
+        let paths = &config.hosts[0].paths;
+        let told = |job: &PathJob| (job.settings.io_timeout.as_secs(), job.settings.rsync_options.join(" "));
+        assert_eq!(
+            (told(&paths[0]), told(&paths[1])),
+            ((7, "-rt".to_owned()), (9, "-rt".to_owned())),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_file_that_breaks_off_has_no_other_problem() {
+    let broken = "config: {parallel: 0}\nhosts:\n  a: {paths: [{path: x}]}\n  b: [\n";
+    let problems = Config::parse(broken).unwrap_err();
+    assert_eq!(problems.errors.len(), 1, "{problems:#?}");
+    assert!(problems.errors[0].message.starts_with("this is not YAML"), "{problems:#?}");
+}
+
+#[test]
+fn paths_that_are_backed_up_alike_share_their_settings() {
+    let config = checked(
+        "config: {io_timeout: 5}\nhosts:\n  a: {paths: [{path: /x}, {path: /y}]}\n  b: {paths: [{path: /x}, {path: /y, max_delete: 3}, {path: /z}]}\n",
+    )
+    .config;
+    let jobs: Vec<_> = config.hosts.iter().flat_map(|host| &host.paths).collect();
+    let shared: Vec<_> = jobs.windows(2).map(|two| Arc::ptr_eq(&two[0].settings, &two[1].settings)).collect();
+    assert_eq!(shared, [true, true, false, false]);
+    assert_eq!(config.hosts[1].key_of(jobs[3]), "hosts.b.paths[1]");
 }

@@ -70,7 +70,7 @@ pub struct Listing(pub BTreeMap<String, BTreeSet<String>>);
 impl From<&Config> for Listing {
     fn from(config: &Config) -> Self {
         let paths =
-            |host: &backup_common::config::Host| host.paths.iter().map(|job| job.path.clone()).collect();
+            |host: &backup_common::config::Host| host.paths.iter().map(|job| job.path.to_string()).collect();
         Self(config.hosts.iter().map(|host| (host.name.to_string(), paths(host))).collect())
     }
 }

@@ -41,11 +41,12 @@ pub fn named_files<'a, I: Iterator<Item = &'a Host>>(
     let library = Library::load(&config.scripts_dir, hosts());
     let mut problems = Vec::new();
     let mut seen = BTreeSet::new();
-    for job in hosts().filter(|host| host.enabled).flat_map(|host| &host.paths) {
-        if let Some(file) = job.exclude_file.as_ref().filter(|file| seen.insert(*file))
+    let of_host = |host: &'a Host| host.paths.iter().map(move |job| (host, job));
+    for (host, job) in hosts().filter(|host| host.enabled).flat_map(of_host) {
+        if let Some(file) = job.settings.exclude_file.as_ref().filter(|file| seen.insert(*file))
             && let Err(error) = trust::check(file)
         {
-            problems.push(format!("{}.exclude_file: {}", job.key, ErrorChain(&error)));
+            problems.push(format!("{}.exclude_file: {}", host.key_of(job), ErrorChain(&error)));
         }
     }
     match library {

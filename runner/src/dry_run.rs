@@ -34,8 +34,9 @@ pub fn dry_run(plan: &Plan<'_>, config: &Config, json: bool) -> ExitCode {
     let escapes_names = programs.escapes_names();
     if !json {
         print::line(&planned::heading());
-        for host in &plan.hosts {
-            print::line(planned::host(config, host, escapes_names).trim_end());
+        for planned in &plan.hosts {
+            let text = planned::host(config, planned.host, planned.paths(), escapes_names);
+            print::line(text.trim_end());
         }
     }
     let hosts = || plan.hosts.iter().map(|planned| planned.host);

@@ -107,7 +107,13 @@ impl<'a> Scene<'a> {
 
     /// Around one path.
     pub fn of_path(host: &'a Host, job: &'a PathJob, destination: &'a str) -> Self {
-        Self { host, path: &job.path, destination, scripts: &job.scripts, timeout: job.hook_timeout }
+        Self {
+            host,
+            path: &job.path,
+            destination,
+            scripts: &job.settings.scripts,
+            timeout: job.settings.hook_timeout,
+        }
     }
 }
 

@@ -1,11 +1,13 @@
 //! What this run will do, told from the configuration and the command line alone.
 
-use std::collections::HashMap;
+mod last_seen;
 
 use backup_common::config::{Config, Host, MaxDelete, PathJob, Scripts};
 use backup_common::rsync_options;
 
 use crate::rsync::command::{Request, Step};
+
+pub use self::last_seen::{AllLastSeen, Finder, LastSeen};
 
 /// Files that may always be deleted, so that a small directory can change.
 const ALWAYS_DELETABLE: u64 = 50;
@@ -19,15 +21,15 @@ pub struct Plan<'a> {
     pub hosts: Vec<HostPlan<'a>>,
 }
 
-/// What is done for a host.
+/// What is done for a host. Its paths are planned when it is its turn.
 #[derive(Debug)]
 pub struct HostPlan<'a> {
     /// The host.
     pub host: &'a Host,
-    /// Its paths, one after the other.
-    pub paths: Vec<PathPlan<'a>>,
-    /// The last attempt at each path has reached the host.
-    pub was_reached: bool,
+    /// What was last seen of its paths, in their order.
+    seen: &'a [LastSeen],
+    /// Paths of any host whose deletions are accepted, as `HOST:PATH`.
+    force_delete: &'a [String],
 }
 
 /// What is done for a path.
@@ -54,31 +56,12 @@ pub enum PlanError {
     UnknownPath(String),
 }
 
-/// What the last runs have seen of a path.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
-pub struct LastSeen {
-    /// Files, directories and links on the source when it was last backed up.
-    pub files: u64,
-    /// Since then its deletions were stopped by their budget, and not before some of them.
-    pub stopped: bool,
-    /// Since then more was gone than the budget allows.
-    pub shrunk: bool,
-    /// Something was deleted when it was last backed up, or there has been no space since.
-    pub deletes: bool,
-    /// The last attempt has reached the source.
-    pub reached: bool,
-}
-
-/// By host and path.
-pub type AllLastSeen = HashMap<(String, String), LastSeen>;
-
 /// Makes the plan of a run from the configuration, the command line and what was last seen of each path.
 pub fn plan<'a>(
     config: &'a Config,
     only: &[String],
-    force_delete: &[String],
-    last_seen: &AllLastSeen,
+    force_delete: &'a [String],
+    last_seen: &'a AllLastSeen,
 ) -> Result<Plan<'a>, PlanError> {
     for name in only {
         if !config.hosts.iter().any(|host| host.name.as_str() == name) {
@@ -93,35 +76,9 @@ pub fn plan<'a>(
             return Err(PlanError::UnknownPath(accepted.clone()));
         }
     }
-    let chosen = |host: &&Host| only.is_empty() || only.iter().any(|name| name == host.name.as_str());
-    let planned = |host| HostPlan {
-        host,
-        paths: path_plans(host, force_delete, last_seen),
-        was_reached: host.paths.iter().all(|job| seen_of(host, job, last_seen).reached),
-    };
-    Ok(Plan { hosts: config.hosts.iter().filter(chosen).map(planned).collect() })
-}
-
-fn seen_of(host: &Host, job: &PathJob, last_seen: &AllLastSeen) -> LastSeen {
-    last_seen.get(&(host.name.to_string(), job.path.clone())).copied().unwrap_or_default()
-}
-
-fn path_plans<'a>(host: &'a Host, force_delete: &[String], last_seen: &AllLastSeen) -> Vec<PathPlan<'a>> {
-    let plan = |job: &'a PathJob| {
-        let accepted = force_delete.iter().any(|accepted| *accepted == format!("{}:{}", host.name, job.path));
-        let seen = seen_of(host, job, last_seen);
-        let guarded = !accepted && job.max_delete != MaxDelete::Off;
-        let limited = guarded && rsync_options::deletes(&job.rsync_options);
-        let max_delete = if limited { delete_budget(job.max_delete, seen) } else { None };
-        PathPlan {
-            job,
-            max_delete,
-            // The source's own directory is counted too.
-            held_files: guarded && seen.files > 1,
-            step: step(job, max_delete, seen),
-        }
-    };
-    host.paths.iter().map(plan).collect()
+    let chosen = |host: &Host| only.is_empty() || only.iter().any(|name| name == host.name.as_str());
+    let hosts = last_seen.by_host(&config.hosts).filter(|(host, _)| chosen(host));
+    Ok(Plan { hosts: hosts.map(|(host, seen)| HostPlan { host, seen, force_delete }).collect() })
 }
 
 /// The budget for deletions in one run.
@@ -145,7 +102,7 @@ fn delete_budget(limit: MaxDelete, seen: LastSeen) -> Option<u64> {
 /// come and go each time, and where space is short or wanted before, the source is looked at beforehand instead: one
 /// connection more costs less than another walk over all files.
 fn step(job: &PathJob, max_delete: Option<u64>, seen: LastSeen) -> Step {
-    let wants_before = job.rsync_options.iter().any(|option| option == "--delete-before");
+    let wants_before = job.settings.rsync_options.iter().any(|option| option == "--delete-before");
     let often = seen.deletes && !seen.shrunk;
     // Without a limit there is nothing to find out, and with one of 0 nothing can be deleted.
     if max_delete.is_none_or(|limit| limit == 0) || wants_before || often {
@@ -168,22 +125,47 @@ impl PathPlan<'_> {
     }
 }
 
-impl HostPlan<'_> {
+impl<'a> HostPlan<'a> {
+    /// Its paths, one after the other.
+    pub fn paths(&self) -> impl Iterator<Item = PathPlan<'a>> + use<'a> {
+        let Self { host, seen, force_delete } = *self;
+        host.paths.iter().zip(seen).map(move |(job, seen)| {
+            let accepted =
+                force_delete.iter().any(|accepted| *accepted == format!("{}:{}", host.name, job.path));
+            path_plan(job, *seen, accepted)
+        })
+    }
+
     /// Whether it is asked beforehand if the host can be reached.
     ///
     /// One that was there last time is there again, most days, and ssh itself says why it is not. But no script is
     /// run for a host that is away.
     pub fn needs_check(&self) -> bool {
         let has_scripts = |scripts: &Scripts| *scripts != Scripts::default();
-        let paths_have = self.paths.iter().any(|path| has_scripts(&path.job.scripts));
-        !self.was_reached || has_scripts(&self.host.scripts) || paths_have
+        let paths_have = self.host.paths.iter().any(|job| has_scripts(&job.settings.scripts));
+        let was_reached = self.seen.iter().all(|seen| seen.reached);
+        !was_reached || has_scripts(&self.host.scripts) || paths_have
+    }
+}
+
+fn path_plan(job: &PathJob, seen: LastSeen, accepted: bool) -> PathPlan<'_> {
+    let settings = &job.settings;
+    let guarded = !accepted && settings.max_delete != MaxDelete::Off;
+    let limited = guarded && rsync_options::deletes(&settings.rsync_options);
+    let max_delete = if limited { delete_budget(settings.max_delete, seen) } else { None };
+    PathPlan {
+        job,
+        max_delete,
+        // The source's own directory is counted too.
+        held_files: guarded && seen.files > 1,
+        step: step(job, max_delete, seen),
     }
 }
 
 impl Plan<'_> {
     /// Paths of all hosts.
     pub fn path_count(&self) -> usize {
-        self.hosts.iter().map(|planned| planned.paths.len()).sum()
+        self.hosts.iter().map(|planned| planned.host.paths.len()).sum()
     }
 }
 
@@ -195,13 +177,24 @@ mod tests {
         Config::parse(text).expect("the config is right").config
     }
 
+    /// What was seen of some paths, and nothing of the others.
+    fn all_seen(config: &Config, paths: &[(&str, &str, LastSeen)]) -> AllLastSeen {
+        let mut all = AllLastSeen::nothing(&config.hosts);
+        let finder = Finder::new(&config.hosts);
+        for (host, path, seen) in paths {
+            *all.at(finder.find(host, path).expect("is configured").0) = *seen;
+        }
+        all
+    }
+
     const TWO: &str = "hosts: {a: {paths: [{path: /x}, {path: /y, rsync_options: -a}]}, b: {paths: [{path: /x, max_delete: 10%}]}}";
 
     #[test]
     fn hosts_are_chosen_by_name() {
         let config = config(TWO);
         let names = |only: &[String]| {
-            let plan = plan(&config, only, &[], &HashMap::new())?;
+            let seen = all_seen(&config, &[]);
+            let plan = plan(&config, only, &[], &seen)?;
             Ok(plan.hosts.iter().map(|planned| planned.host.name.to_string()).collect::<Vec<_>>())
         };
         assert_eq!(names(&[]), Ok(vec!["a".to_owned(), "b".to_owned()]));
@@ -214,17 +207,16 @@ mod tests {
         let config = config(TWO);
         let seen = |files, stopped| {
             let seen = LastSeen { files, stopped, ..LastSeen::default() };
-            let of = |host: &str| ((host.to_owned(), "/x".to_owned()), seen);
-            AllLastSeen::from([of("a"), of("b")])
+            all_seen(&config, &[("a", "/x", seen), ("b", "/x", seen)])
         };
         let counts = seen(1000, false);
         let budgets = |force: &[String], counts: &AllLastSeen| -> Vec<Option<u64>> {
             let plan = plan(&config, &[], force, counts).expect("plans");
-            plan.hosts.iter().flat_map(|host| host.paths.iter().map(|path| path.max_delete)).collect()
+            plan.hosts.iter().flat_map(|host| host.paths().map(|path| path.max_delete)).collect()
         };
         assert_eq!(budgets(&[], &counts), [Some(200), Some(50), Some(100)]);
         assert_eq!(budgets(&["a:/x".to_owned()], &counts), [None, Some(50), Some(100)]);
-        assert_eq!(budgets(&[], &HashMap::new()), [Some(50), Some(50), Some(0)]);
+        assert_eq!(budgets(&[], &all_seen(&config, &[])), [Some(50), Some(50), Some(0)]);
         assert_eq!(budgets(&[], &seen(1000, true)), [Some(0), Some(50), Some(100)]);
         assert_eq!(budgets(&["a:/x".to_owned()], &seen(1000, true)), [None, Some(50), Some(100)]);
         assert!(plan(&config, &[], &["a:/z".to_owned()], &counts).is_err());
@@ -233,20 +225,19 @@ mod tests {
     #[test]
     fn without_delete_there_is_no_budget() {
         let config = config("{config: {rsync_options: -a}, hosts: {a: {paths: [{path: /x}]}}}");
-        let plan = plan(&config, &[], &[], &HashMap::new()).expect("plans");
-        assert_eq!(plan.hosts[0].paths[0].max_delete, None);
+        let seen = all_seen(&config, &[]);
+        let plan = plan(&config, &[], &[], &seen).expect("plans");
+        assert_eq!(plan.hosts[0].paths().map(|path| path.max_delete).collect::<Vec<_>>(), [None]);
     }
 
     #[test]
     fn a_source_has_held_files_unless_its_guard_is_off_or_opened() {
         let config = config("hosts: {a: {paths: [{path: /x}, {path: /y, max_delete: 0}, {path: /z}]}}");
-        let seen = |path: &str, files| {
-            (("a".to_owned(), path.to_owned()), LastSeen { files, ..LastSeen::default() })
-        };
-        let counts = AllLastSeen::from([seen("/x", 2), seen("/y", 2), seen("/z", 1)]);
+        let seen = |path, files| ("a", path, LastSeen { files, ..LastSeen::default() });
+        let counts = all_seen(&config, &[seen("/x", 2), seen("/y", 2), seen("/z", 1)]);
         let held = |force: &[String]| -> Vec<bool> {
             let plan = plan(&config, &[], force, &counts).expect("plans");
-            plan.hosts[0].paths.iter().map(|path| path.held_files).collect()
+            plan.hosts[0].paths().map(|path| path.held_files).collect()
         };
         assert_eq!(held(&[]), [true, false, false]);
         assert_eq!(held(&["a:/x".to_owned()]), [false, false, false]);
@@ -284,15 +275,14 @@ mod tests {
             "hosts: {a: {paths: [{path: /x}, {path: /y}]}, b: {pre_script_local: s, paths: [{path: /x}]}}",
         );
         let reached = LastSeen { reached: true, ..LastSeen::default() };
-        let place = |host: &str, path: &str| (host.to_owned(), path.to_owned());
-        let checks = |seen: &AllLastSeen| -> Vec<bool> {
-            let plan = plan(&config, &[], &[], seen).expect("plans");
+        let checks = |seen: &[(&str, &str, LastSeen)]| -> Vec<bool> {
+            let seen = all_seen(&config, seen);
+            let plan = plan(&config, &[], &[], &seen).expect("plans");
             plan.hosts.iter().map(HostPlan::needs_check).collect()
         };
-        assert_eq!(checks(&AllLastSeen::new()), [true, true]);
-        let mut seen = AllLastSeen::from([(place("a", "/x"), reached), (place("b", "/x"), reached)]);
-        assert_eq!(checks(&seen), [true, true]);
-        seen.insert(place("a", "/y"), reached);
-        assert_eq!(checks(&seen), [false, true]);
+        assert_eq!(checks(&[]), [true, true]);
+        let first = [("a", "/x", reached), ("b", "/x", reached)];
+        assert_eq!(checks(&first), [true, true]);
+        assert_eq!(checks(&[first[0], ("a", "/y", reached), first[1]]), [false, true]);
     }
 }

@@ -116,10 +116,10 @@ impl Reporter {
     pub fn be_verbose(&mut self, plan: &Plan<'_>, config: &Config, escapes_names: bool) {
         self.verbose = true;
         for planned in &plan.hosts {
-            for path in &planned.paths {
+            for path in planned.paths() {
                 let request = path.request(escapes_names);
                 let line = command_line::of_path(&config.backup_base, planned.host, path.job, request);
-                self.commands.insert((planned.host.name.to_string(), path.job.path.clone()), line);
+                self.commands.insert((planned.host.name.to_string(), path.job.path.to_string()), line);
             }
         }
     }
@@ -236,8 +236,11 @@ impl Reporter {
         &self.finished
     }
 
-    /// Shows the closing table.
+    /// Shows the closing table, where anybody sees it.
     pub fn close(&mut self) {
+        if !self.view.shows_summary() {
+            return;
+        }
         // By host and path, so that two runs can be compared line by line.
         self.finished.sort_by(|a, b| (&a.host, &a.path).cmp(&(&b.host, &b.path)));
         self.view.close(&summary::summary(&self.finished));

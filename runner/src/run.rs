@@ -31,7 +31,6 @@ pub fn back_up(cli: &Cli, checked: &Checked) -> ExitCode {
             return exit_code::CONFIG.into();
         }
     };
-    drop(last_seen);
     if cli.dry_run {
         for warning in &checked.warnings {
             print::error_line(&format!("warning: {warning}"));

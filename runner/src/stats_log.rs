@@ -2,7 +2,7 @@
 
 mod backwards;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::ControlFlow;
@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use rustix::fs::{FileType, Mode, OFlags, fdatasync, fstat, ftruncate, open, stat};
 use signal_hook::consts::signal::SIGXFSZ;
 
-use crate::plan::{AllLastSeen, LastSeen};
+use crate::plan::{AllLastSeen, Finder, LastSeen};
 
 /// How much of the log's end is read for what was last seen: some ten thousand paths.
 const LOOK_BACK_BYTES: u64 = 16 * 1024 * 1024;
@@ -138,27 +138,25 @@ fn last_byte(file: &OwnedFd) -> io::Result<Option<u8>> {
 ///
 /// The newest records come first, and no more are read than tell of each path of a host that is switched on.
 pub fn last_seen(path: &Path, hosts: &[Host]) -> AllLastSeen {
-    let paths = |host: &Host| -> Vec<_> {
-        host.paths.iter().map(|job| (host.name.to_string(), job.path.clone())).collect()
-    };
-    let mut missing: HashSet<_> = hosts.iter().filter(|host| host.enabled).flat_map(paths).collect();
-    let (mut settled, mut newest) = (HashSet::new(), HashSet::new());
-    let mut seen = AllLastSeen::new();
+    let mut seen = AllLastSeen::nothing(hosts);
     // To open a pipe would wait for its writer.
     let Some(file) = path.is_file().then(|| File::open(path).ok()).flatten() else { return seen };
+    let finder = Finder::new(hosts);
+    // Whether nothing older matters, of each path that a record was found of.
+    let mut settled = vec![None; finder.len()];
+    let mut missing: usize = hosts.iter().filter(|host| host.enabled).map(|host| host.paths.len()).sum();
     // What was read before an error is known.
     let _ = backwards::lines(&file, LOOK_BACK_BYTES, |line| {
-        if let Ok(Record { body: Body::PathFinished(finished), .. }) = Record::decode(line) {
-            let place = (finished.host.clone(), finished.path.clone());
-            if !settled.contains(&place) {
-                let seen = seen.entry(place.clone()).or_default();
-                if take_older(seen, newest.insert(place.clone()), &finished) {
-                    missing.remove(&place);
-                    settled.insert(place);
-                }
-            }
+        if let Ok(Record { body: Body::PathFinished(finished), .. }) = Record::decode(line)
+            && let Some((place, host)) = finder.find(&finished.host, &finished.path)
+            && settled[place] != Some(true)
+        {
+            let is_newest = settled[place].is_none();
+            let is_settled = take_older(seen.at(place), is_newest, &finished);
+            settled[place] = Some(is_settled);
+            missing -= usize::from(is_settled && host.enabled);
         }
-        if missing.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if missing == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     seen
 }
@@ -314,10 +312,13 @@ mod tests {
         Record { body: Body::PathFinished(Box::new(finished)), ..record() }.encode()
     }
 
-    fn seen_in(log: &str) -> AllLastSeen {
+    /// What was seen of a path of host a.
+    fn seen_in(log: &str, path: &str) -> LastSeen {
         let file = tempfile::NamedTempFile::new().expect("a file");
         fs::write(file.path(), log).expect("written");
-        last_seen(file.path(), &Config::parse(TWO).expect("is right").config.hosts)
+        let hosts = Config::parse(TWO).expect("is right").config.hosts;
+        let (place, _) = Finder::new(&hosts).find("a", path).expect("is configured");
+        *last_seen(file.path(), &hosts).at(place)
     }
 
     #[test]
@@ -331,7 +332,7 @@ mod tests {
                 ..TransferStats::default()
             });
             log.push_str(&ended_with("a", "/x", status, reason, stats));
-            let seen = seen_in(&log)[&("a".to_owned(), "/x".to_owned())];
+            let seen = seen_in(&log, "/x");
             (seen.files, seen.stopped)
         };
         assert_eq!(step(Status::Success, Reason::Ok, Some(300)), (300, false));
@@ -358,7 +359,7 @@ mod tests {
                 });
                 log + &ended_with("a", "/x", *status, *reason, stats)
             });
-            let seen = seen_in(&log)[&("a".to_owned(), "/x".to_owned())];
+            let seen = seen_in(&log, "/x");
             (seen.deletes, seen.shrunk, seen.stopped, seen.reached)
         };
         let good = |deleted| (Status::Success, Reason::Ok, Some(deleted));
@@ -381,12 +382,10 @@ mod tests {
         for files in 0..2000 {
             log.push_str(&ended("a", "/x", Status::Success, Reason::Ok, Some(files)));
         }
-        let seen = seen_in(&log);
-        let files = |path: &str| seen[&("a".to_owned(), path.to_owned())].files;
-        assert_eq!((files("/x"), files("/y")), (1999, 7));
+        assert_eq!((seen_in(&log, "/x").files, seen_in(&log, "/y").files), (1999, 7));
         log.push_str(&ended("a", "/y", Status::Success, Reason::Ok, Some(8)));
         log.push_str("torn");
-        assert_eq!(seen_in(&log)[&("a".to_owned(), "/y".to_owned())].files, 8);
+        assert_eq!(seen_in(&log, "/y").files, 8);
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! No destination inside of another, in the words of the configuration.
 
-use std::path::Path;
-
 use crate::config::{Host, PathJob};
 use crate::destinations;
 use crate::problems::Problems;
@@ -10,8 +8,7 @@ use crate::problems::Problems;
 pub(super) fn check(hosts: &[Host], problems: &mut Problems) {
     let jobs: Vec<(&Host, &PathJob)> =
         hosts.iter().flat_map(|host| host.paths.iter().map(move |path| (host, path))).collect();
-    let places: Vec<&Path> = jobs.iter().map(|(_, job)| job.destination.as_path()).collect();
-    for overlap in destinations::overlaps(&places) {
+    for overlap in destinations::overlaps(&jobs, |(_, job)| &job.destination) {
         let ((outer_host, outer), (host, inner)) = (jobs[overlap.outer], jobs[overlap.inner]);
         if outer.path.trim_end_matches('/') == inner.path.trim_end_matches('/')
             && outer_host.name == host.name
@@ -20,7 +17,7 @@ pub(super) fn check(hosts: &[Host], problems: &mut Problems) {
         }
         problems.error(
             inner.line,
-            format!("{}.dest_subdir", inner.key),
+            format!("{}.dest_subdir", host.key_of(inner)),
             format!(
                 "the destination {} is inside of {} ({} {}); a hostile host could write through a symlink there, and --delete would remove the inner one: give each path a directory of its own",
                 inner.destination.display(),

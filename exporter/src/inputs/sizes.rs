@@ -70,8 +70,8 @@ impl From<&Config> for Targets {
     fn from(config: &Config) -> Self {
         let jobs = config.hosts.iter().flat_map(|host| host.paths.iter().map(move |job| (host, job)));
         let directories = jobs.map(|(host, job)| {
-            let place = Place { host: host.name.to_string(), path: job.path.clone() };
-            (place, job.destination.clone())
+            let place = Place { host: host.name.to_string(), path: job.path.to_string() };
+            (place, job.destination.to_path_buf())
         });
         Self { base: config.backup_base.clone(), directories: directories.collect() }
     }

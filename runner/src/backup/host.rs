@@ -20,6 +20,7 @@ pub struct HostRun<'a> {
     planned: &'a HostPlan<'a>,
     begun: Option<Instant>,
     passes: u32,
+    /// One for each path, from the first pass on.
     ends: Vec<End>,
     /// What its own scripts afterwards have added.
     trouble: Option<Reason>,
@@ -49,8 +50,7 @@ type Known = Option<(Reason, Vec<String>)>;
 impl<'a> HostRun<'a> {
     /// A host that is not begun.
     pub fn new(planned: &'a HostPlan<'a>) -> Self {
-        let ends = planned.paths.iter().map(|_| End::Open).collect();
-        Self { planned, begun: None, passes: 0, ends, trouble: None }
+        Self { planned, begun: None, passes: 0, ends: Vec::new(), trouble: None }
     }
 
     /// Whether paths wait for another try.
@@ -62,6 +62,7 @@ impl<'a> HostRun<'a> {
     pub fn pass(&mut self, session: Session<'_>) {
         let host = self.planned.host;
         self.begun.get_or_insert_with(Instant::now);
+        self.ends.resize_with(self.planned.host.paths.len(), || End::Open);
         self.passes += 1;
         let mut known: Known = (!host.enabled)
             .then_some((Reason::Disabled, vec!["the host is switched off (enabled: false)".to_owned()]));
@@ -115,7 +116,7 @@ impl<'a> HostRun<'a> {
     fn paths(&mut self, mut known: Known, session: Session<'_>) {
         let host = self.planned.host;
         let may_wait = self.passes <= host.retries;
-        for (planned, end) in self.planned.paths.iter().zip(&mut self.ends) {
+        for (planned, end) in self.planned.paths().zip(&mut self.ends) {
             let tried = match end {
                 End::Told(_) => continue,
                 End::Postponed(finished) => finished.attempts,
@@ -129,8 +130,8 @@ impl<'a> HostRun<'a> {
                 known = Some((Reason::NoSpace, vec![message]));
             }
             let finished = match &known {
-                Some((reason, messages)) => left_out(host, planned, *reason, messages, tried, session),
-                None => path::back_up(host, planned, session, tried, |reason| status(host, reason)),
+                Some((reason, messages)) => left_out(host, &planned, *reason, messages, tried, session),
+                None => path::back_up(host, &planned, session, tried, |reason| status(host, reason)),
             };
             let outcome = Outcome { status: finished.status, reason: finished.reason };
             if known.is_none() && concerns_whole_host(outcome.reason) {

@@ -27,7 +27,7 @@ pub fn look(
     stop: BorrowedFd<'_>,
 ) -> Result<(), Box<Transfer>> {
     let job = planned.job;
-    let listing = match &job.require {
+    let listing = match &job.settings.require {
         Some(name) => Listing::File(job, name),
         // An empty source takes nothing away where nothing is deleted; its end is told from the figures.
         None if planned.needs_look() && listing::can_list_source(job) => Listing::Source(job),
@@ -35,14 +35,14 @@ pub fn look(
     };
     let mut rsync = Command::new("rsync");
     rsync
-        .args(listing::arguments(host, listing, job.io_timeout, escapes_names))
+        .args(listing::arguments(host, listing, job.settings.io_timeout, escapes_names))
         .env_clear()
         .envs(command::ENVIRONMENT);
     let total = match listing {
         Listing::File(..) => Some(LOOK_TIMEOUT.max(host.connect_timeout)),
-        Listing::Source(_) | Listing::Directories(_) => job.path_timeout,
+        Listing::Source(_) | Listing::Directories(_) => job.settings.path_timeout,
     };
-    let limits = Limits { total, idle: Some(job.io_timeout) };
+    let limits = Limits { total, idle: Some(job.settings.io_timeout) };
     let mut entries = Entries::default();
     let mut messages = Messages::default();
     let ending = process::run(&rsync, Inherit::default(), limits, stop, |stream, bytes| match stream {

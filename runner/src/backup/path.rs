@@ -62,7 +62,7 @@ impl Attempt {
     pub fn planned(host: &Host, job: &PathJob, session: Session<'_>, attempts: u64) -> Self {
         Self {
             host: host.name.to_string(),
-            path: job.path.clone(),
+            path: job.path.to_string(),
             dest: session.base.path().join(&job.destination).display().to_string(),
             attempts,
             started: Timestamp::now(),

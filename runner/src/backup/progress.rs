@@ -27,7 +27,7 @@ impl<'a> ProgressTeller<'a> {
 
     /// Takes the newest progress.
     pub fn tell(&mut self, progress: Progress) {
-        let place = || (self.host.name.to_string(), self.job.path.clone());
+        let place = || (self.host.name.to_string(), self.job.path.to_string());
         if self.recorded.elapsed() >= PROGRESS_PERIOD {
             self.recorded = Instant::now();
             let (host, path) = place();

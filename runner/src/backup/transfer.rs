@@ -127,8 +127,8 @@ impl Calls<'_> {
         let mut rsync = Command::new("rsync");
         rsync.args(command::arguments(host, job, request)).env_clear().envs(command::ENVIRONMENT);
         let inherit = Inherit { directory: Some(directory.as_fd()), lock: Some(session.lock.as_fd()) };
-        let left = job.path_timeout.map(|limit| limit.saturating_sub(begun.elapsed()));
-        let limits = Limits { total: left, idle: Some(job.io_timeout) };
+        let left = job.settings.path_timeout.map(|limit| limit.saturating_sub(begun.elapsed()));
+        let limits = Limits { total: left, idle: Some(job.settings.io_timeout) };
 
         let mut output = OutputParser::default();
         let mut messages = Messages::default();

@@ -123,7 +123,7 @@ fn look(
     }
     let answers = remote::list(host, programs.escapes_names(), stop);
     let worst = answers.iter().find(|answer| answer.reason != Reason::Ok).cloned();
-    finding.paths = host.paths.iter().map(|job| job.path.clone()).zip(answers).collect();
+    finding.paths = host.paths.iter().map(|job| job.path.to_string()).zip(answers).collect();
     if let Some(worst) = worst {
         return Err(Obstacle { reason: worst.reason, messages: Vec::new() });
     }

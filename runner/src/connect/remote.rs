@@ -33,7 +33,7 @@ pub enum VersionAnswer {
 
 /// Asks the host for the version of its rsync: one ssh session.
 pub fn version(host: &Host, target: &SshTarget, stop: BorrowedFd<'_>) -> Result<VersionAnswer, Obstacle> {
-    let rsync = host.paths.iter().find_map(|job| job.rsync_path.as_deref()).unwrap_or("rsync");
+    let rsync = host.paths.iter().find_map(|job| job.settings.rsync_path.as_deref()).unwrap_or("rsync");
     let mut arguments: Vec<String> =
         ssh_arguments(target, host.connect_timeout).into_iter().skip(1).collect();
     // rsync_path is a command of the remote shell by its meaning, as it is for rsync.
@@ -54,11 +54,11 @@ pub fn version(host: &Host, target: &SshTarget, stop: BorrowedFd<'_>) -> Result<
 /// All paths of one `rsync_path` share a session; only when it fails are they asked one by one.
 pub fn list(host: &Host, escapes_names: bool, stop: BorrowedFd<'_>) -> Vec<Obstacle> {
     let ask = |listing: Listing<'_>| run(host, listing, escapes_names, stop);
-    let programs: BTreeSet<_> = host.paths.iter().map(|job| job.rsync_path.as_deref()).collect();
+    let programs: BTreeSet<_> = host.paths.iter().map(|job| job.settings.rsync_path.as_deref()).collect();
     let mut together = Vec::new();
     for program in programs {
         let jobs: Vec<&PathJob> =
-            host.paths.iter().filter(|job| job.rsync_path.as_deref() == program).collect();
+            host.paths.iter().filter(|job| job.settings.rsync_path.as_deref() == program).collect();
         together.push(ask(Listing::Directories(&jobs)));
     }
     let whole_host =
@@ -73,7 +73,7 @@ pub fn list(host: &Host, escapes_names: bool, stop: BorrowedFd<'_>) -> Vec<Obsta
         } else {
             ask(Listing::Directories(&[job]))
         };
-        match &job.require {
+        match &job.settings.require {
             Some(file) if directory.reason == Reason::Ok => {
                 let mut answer = ask(Listing::File(job, file));
                 if answer.reason != Reason::Ok {

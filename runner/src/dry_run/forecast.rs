@@ -65,15 +65,15 @@ fn host<'a>(planned: &HostPlan<'a>, base: &Base, programs: &Programs, stop: &Sto
     } else {
         Some(Answer::without_rsync(Reason::Disabled, Vec::new()))
     };
-    let mut forecasts = Vec::with_capacity(planned.paths.len());
-    for path in &planned.paths {
+    let mut forecasts = Vec::with_capacity(host.paths.len());
+    for path in planned.paths() {
         if stop.signal().is_some() {
             known = Some(Answer::without_rsync(Reason::Interrupted, Vec::new()));
         }
         let request = path.request(programs.escapes_names());
         let answer = match &known {
             Some(answer) => answer.clone(),
-            None => ask(host, path, request, base, stop),
+            None => ask(host, &path, request, base, stop),
         };
         // What was seen is said once.
         if known.is_some() || concerns_whole_host(answer.reason) {
@@ -118,7 +118,7 @@ fn ask(host: &Host, planned: &PathPlan<'_>, request: Request, base: &Base, stop:
     let mut rsync = Command::new("rsync");
     rsync.args(arguments(host, job, request, &missing)).env_clear().envs(command::ENVIRONMENT);
     let inherit = Inherit { directory: Some(directory.as_fd()), lock: None };
-    let limits = Limits { total: job.path_timeout, idle: Some(job.io_timeout) };
+    let limits = Limits { total: job.settings.path_timeout, idle: Some(job.settings.io_timeout) };
     let mut output = OutputParser::default();
     let mut messages = Messages::default();
     let ending = process::run(&rsync, inherit, limits, stop.as_fd(), |stream, bytes| match stream {

@@ -33,7 +33,7 @@ pub fn table(forecasts: &[Forecast<'_>]) -> String {
         let stats = forecast.stats.as_ref();
         table.add_row([
             forecast.host.name.to_string(),
-            forecast.job.path.clone(),
+            forecast.job.path.to_string(),
             forecast.status.name().to_owned(),
             figure(stats.map(|stats| units::grouped(stats.files))),
             figure(stats.map(|stats| units::bytes(stats.source_size_bytes))),

@@ -27,8 +27,9 @@ impl Library {
         let mut scripts = BTreeMap::new();
         let mut problems = BTreeMap::new();
         for host in hosts.into_iter().filter(|host| host.enabled) {
-            let of_host = named(&format!("hosts.{}", host.name), &host.scripts);
-            let of_paths = host.paths.iter().flat_map(|job| named(&job.key, &job.scripts));
+            let of_host = named(|| format!("hosts.{}", host.name), &host.scripts);
+            let of_paths =
+                host.paths.iter().flat_map(|job| named(|| host.key_of(job), &job.settings.scripts));
             for (key, name) in of_host.into_iter().chain(of_paths) {
                 if scripts.contains_key(&name) || problems.contains_key(&name) {
                     continue;
@@ -58,9 +59,9 @@ pub fn read(scripts_dir: &Path, name: &str) -> Result<Vec<u8>, TrustError> {
 }
 
 /// The scripts of one level with their keys.
-fn named(key: &str, scripts: &Scripts) -> Vec<(String, String)> {
+fn named(key: impl Fn() -> String, scripts: &Scripts) -> Vec<(String, String)> {
     let all = [Side::Source, Side::Here]
         .into_iter()
         .flat_map(|side| [(side.pre_key(), side.pre(scripts)), (side.post_key(), side.post(scripts))]);
-    all.filter_map(|(which, name)| Some((format!("{key}.{which}"), name?.to_owned()))).collect()
+    all.filter_map(|(which, name)| name.map(|name| (format!("{}.{which}", key()), name.to_owned()))).collect()
 }

@@ -57,8 +57,11 @@ fn run(
             return false;
         }
     };
-    let timeout =
-        host.paths.iter().find(|job| job.path == owed.path).map_or(host.hook_timeout, |job| job.hook_timeout);
+    let timeout = host
+        .paths
+        .iter()
+        .find(|job| *job.path == *owed.path)
+        .map_or(host.hook_timeout, |job| job.settings.hook_timeout);
     let end = Some((Status::Failed, Reason::Died));
     let destination = destination.display().to_string();
     let variables = preface::variables(&hooks.run_id, &owed.host, &owed.path, &destination, end);
@@ -77,8 +80,8 @@ fn find<'a>(config: &'a Config, owed: &Owed) -> Option<(&'a Host, std::path::Pat
     let destination = if owed.path.is_empty() {
         names(&host.scripts).then(|| Path::new(host.name.as_str()).to_owned())
     } else {
-        let job = host.paths.iter().find(|job| job.path == owed.path)?;
-        names(&job.scripts).then(|| job.destination.clone())
+        let job = host.paths.iter().find(|job| *job.path == *owed.path)?;
+        names(&job.settings.scripts).then(|| job.destination.to_path_buf())
     }?;
     Some((host, config.backup_base.join(destination)))
 }

@@ -40,24 +40,24 @@ impl Request {
 
 /// The arguments behind the program's name. The destination is the directory that rsync is started in.
 pub fn arguments(host: &Host, job: &PathJob, request: Request) -> Vec<OsString> {
-    let mut arguments: Vec<String> = job.rsync_options.to_vec();
+    let mut arguments: Vec<String> = job.settings.rsync_options.to_vec();
     if request.step == Step::Deletion {
         // It would take the place of the transfer's.
         arguments.retain(|option| !option.starts_with("--write-batch"));
         arguments.extend(ONLY_DELETES.map(str::to_owned));
     }
-    arguments.extend(ownership(job.preserve_ownership).iter().map(ToString::to_string));
-    if let Some(file) = &job.exclude_file {
+    arguments.extend(ownership(job.settings.preserve_ownership).iter().map(ToString::to_string));
+    if let Some(file) = &job.settings.exclude_file {
         arguments.push(format!("--exclude-from={}", file.display()));
     }
-    if let Some(program) = &job.rsync_path {
+    if let Some(program) = &job.settings.rsync_path {
         arguments.push(format!("--rsync-path={program}"));
     }
     let limit = if request.step == Step::Transfer { Some(0) } else { request.max_delete };
     if let Some(limit) = limit {
         arguments.push(format!("--max-delete={limit}"));
     }
-    arguments.push(format!("--timeout={}", whole_seconds(job.io_timeout)));
+    arguments.push(format!("--timeout={}", whole_seconds(job.settings.io_timeout)));
     if let Access::Ssh(target) = &host.access {
         arguments.extend(connection(target, host.connect_timeout, request.escapes_names));
     }

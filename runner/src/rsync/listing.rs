@@ -23,7 +23,7 @@ pub enum Listing<'a> {
 
 /// Whether the source can be listed with the user's options: rsync lists nothing for a list of files.
 pub fn can_list_source(job: &PathJob) -> bool {
-    !job.rsync_options.iter().any(|option| option.starts_with("--files-from"))
+    !job.settings.rsync_options.iter().any(|option| option.starts_with("--files-from"))
 }
 
 /// The arguments behind the program's name, all of which `rrsync` lets through; `timeout` is rsync's own, and
@@ -49,8 +49,8 @@ pub fn arguments(host: &Host, listing: Listing<'_>, timeout: Duration, escapes_n
 impl Listing<'_> {
     fn rsync_path(&self) -> Option<&str> {
         match self {
-            Self::Source(job) | Self::File(job, _) => job.rsync_path.as_deref(),
-            Self::Directories(jobs) => jobs.first()?.rsync_path.as_deref(),
+            Self::Source(job) | Self::File(job, _) => job.settings.rsync_path.as_deref(),
+            Self::Directories(jobs) => jobs.first()?.settings.rsync_path.as_deref(),
         }
     }
 
@@ -63,9 +63,10 @@ impl Listing<'_> {
                     ["--write-batch", "--log-file"].iter().any(|name| option.starts_with(name))
                 };
                 let mut patterns: Vec<String> =
-                    job.rsync_options.iter().filter(|option| !writes(option)).cloned().collect();
-                patterns
-                    .extend(job.exclude_file.iter().map(|file| format!("--exclude-from={}", file.display())));
+                    job.settings.rsync_options.iter().filter(|option| !writes(option)).cloned().collect();
+                patterns.extend(
+                    job.settings.exclude_file.iter().map(|file| format!("--exclude-from={}", file.display())),
+                );
                 patterns
             }
             Self::File(..) => Vec::new(),

@@ -41,7 +41,7 @@ pub fn missing(config: &Config, ends: &Ends, holds: impl Fn(&PathJob) -> bool) -
     let mut missing = Missing::default();
     for (host, job) in enabled(config) {
         let name = format!("{}:{}", host.name, job.path);
-        let end = ends.get(&(host.name.to_string(), job.path.clone()));
+        let end = ends.get(&(host.name.to_string(), job.path.to_string()));
         let failure = match end {
             Some((Status::Failed, reason)) => Some(format!("{name} failed ({reason})")),
             Some(_) => None,
