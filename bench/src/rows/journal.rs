@@ -9,7 +9,7 @@ pub const ROW: Row = Row {
     name: "journal",
     title: "a unit's entries out of the journal",
     about: "A journal of 1,000,000 entries of 21 units, of which every 50th is the unit's. `exporter` is a program that reads them with the exporter's own \
-            function into sessions, on two threads; `-o cat` is `journalctl -u UNIT -o cat`; `json` is `journalctl -u UNIT -o json` piped to a Python program that parses \
+            function into sessions; `-o cat` is `journalctl -u UNIT -o cat`; `json` is `journalctl -u UNIT -o json` piped to a Python program that parses \
             each line with `json`.",
     measure,
 };

@@ -7,7 +7,6 @@
 mod access;
 mod cursor;
 pub mod entry;
-mod history;
 mod reader;
 pub mod session;
 pub mod text;
@@ -83,20 +82,21 @@ pub fn run(source: &Source, events: &mpsc::Sender<Vec<Event>>) {
 ///
 /// It goes before [`stats::collect`](crate::inputs::stats::collect), whose end settles it.
 pub fn collect(source: &Source, since: Timestamp, mut events: impl FnMut(Event)) -> Result<(), JournalError> {
+    let mut reader = Reader::open(source)?;
+    reader.seek_time(micros(since))?;
     let mut sessions = Sessions::new(TimeZone::system());
-    let mut up = false;
-    let boot = history::read(source, since, |batch| {
-        if !std::mem::replace(&mut up, true) {
-            events(Event::InputUp(Input::Journal));
-        }
-        for entry in batch {
-            match entry {
-                Some(entry) => _ = sessions.push(&entry, &mut events),
-                None => events(Event::Skipped(Input::Journal, Skip::Damaged)),
+    events(Event::InputUp(Input::Journal));
+    loop {
+        match reader.next() {
+            Ok(Some(entry)) => {
+                sessions.push(&entry, &mut events);
             }
+            Ok(None) => break,
+            Err(JournalError::Entry(_)) => events(Event::Skipped(Input::Journal, Skip::Damaged)),
+            Err(error) => return Err(error),
         }
-    })?;
-    if let Some(boot) = boot {
+    }
+    if let Some(boot) = reader.newest_boot() {
         sessions.booted(&boot, &mut events);
     }
     events(Event::CaughtUp(Input::Journal));
