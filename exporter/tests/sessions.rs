@@ -21,6 +21,21 @@ const IDS: [&str; 8] = [
     "0e4284a0caca4bfc81c0bb6786972673",
 ];
 
+const FIELDS: [&str; 12] = [
+    "MESSAGE",
+    "MESSAGE_ID",
+    "PRIORITY",
+    "SYSLOG_IDENTIFIER",
+    "_PID",
+    "_SYSTEMD_INVOCATION_ID",
+    "INVOCATION_ID",
+    "UNIT_RESULT",
+    "JOB_RESULT",
+    "EXIT_CODE",
+    "EXIT_STATUS",
+    "BACKUP_RECORD",
+];
+
 const TEXTS: [&str; 9] = [
     "Starting Backup...",
     "Finished Backup.",
@@ -53,12 +68,12 @@ fn any_entry() -> impl Strategy<Value = Entry> {
             monotonic: time,
             boot: boot.into(),
             from_manager,
-            invocation,
-            message_id: id.map(|id| IDS[id].to_owned()),
+            invocation: invocation.unwrap_or_default(),
+            message_id: id.map_or_else(String::new, |id| IDS[id].to_owned()),
             message: TEXTS[text].as_bytes().to_vec(),
             priority: 6,
-            unit_result: result.map(str::to_owned),
-            job_result: job.map(str::to_owned),
+            unit_result: result.unwrap_or_default().to_owned(),
+            job_result: job.unwrap_or_default().to_owned(),
             exit_status: status,
             ..Entry::default()
         })
@@ -107,6 +122,19 @@ proptest! {
     }
 
     #[test]
+    fn an_entry_that_is_used_again_remembers_nothing(
+        fields in proptest::collection::vec((proptest::sample::select(&FIELDS), "[a-z0-9]{0,40}"), 0..20),
+    ) {
+        let mut used = Entry::default();
+        for (name, value) in &fields {
+            used.set(name.as_bytes(), value.as_bytes());
+        }
+        used.begin(1, 2, "3".into());
+        let new = Entry { realtime: 1, monotonic: 2, boot: "3".into(), priority: 6, ..Entry::default() };
+        prop_assert_eq!(used, new);
+    }
+
+    #[test]
     fn no_field_makes_it_panic(fields in proptest::collection::vec(("(MESSAGE|PRIORITY|EXIT_STATUS|_PID|INVOCATION_ID|MESSAGE_ID|UNIT_RESULT)?.?", ".{0,40}"), 0..20)) {
         let mut entry = Entry::default();
         for (name, value) in &fields {
@@ -124,7 +152,7 @@ fn memory_is_bounded() {
             let line = move |number: u64| Entry {
                 realtime: 1_767_322_800_000_000 + session * 1_000_000 + number,
                 boot: "1".into(),
-                invocation: Some(format!("{session:032x}")),
+                invocation: format!("{session:032x}"),
                 message: b"a line".to_vec(),
                 ..Entry::default()
             };

@@ -22,6 +22,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
 use crate::event::{Event, Input, Skip};
+use entry::Entry;
 use reader::Reader;
 use session::Sessions;
 
@@ -85,13 +86,14 @@ pub fn collect(source: &Source, since: Timestamp, mut events: impl FnMut(Event))
     let mut reader = Reader::open(source)?;
     reader.seek_time(micros(since))?;
     let mut sessions = Sessions::new(TimeZone::system());
+    let mut entry = Entry::default();
     events(Event::InputUp(Input::Journal));
     loop {
-        match reader.next() {
-            Ok(Some(entry)) => {
+        match reader.next(&mut entry) {
+            Ok(true) => {
                 sessions.push(&entry, &mut events);
             }
-            Ok(None) => break,
+            Ok(false) => break,
             Err(JournalError::Entry(_)) => events(Event::Skipped(Input::Journal, Skip::Damaged)),
             Err(error) => return Err(error),
         }
@@ -154,9 +156,10 @@ impl<'a> Follower<'a> {
     fn follow(&mut self) -> Result<(), JournalError> {
         let mut reader = Reader::open(self.source)?;
         self.seek(&mut reader)?;
+        let mut entry = Entry::default();
         loop {
-            match reader.next() {
-                Ok(Some(entry)) => {
+            match reader.next(&mut entry) {
+                Ok(true) => {
                     let cursor = reader.cursor()?;
                     self.last = Some((cursor, entry.realtime));
                     self.errors = 0;
@@ -174,7 +177,7 @@ impl<'a> Follower<'a> {
                         return Ok(());
                     }
                 }
-                Ok(None) => {
+                Ok(false) => {
                     self.at_end();
                     if self.events.is_closed() {
                         return Ok(());

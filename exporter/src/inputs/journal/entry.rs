@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-/// An entry of the unit, or one that PID 1 wrote about it.
+/// An entry of the unit, or one that PID 1 wrote about it. Texts are empty where there are none, so that the memory of
+/// one entry serves for all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entry {
     /// `__REALTIME_TIMESTAMP`, in microseconds.
@@ -19,21 +20,21 @@ pub struct Entry {
     /// `_PID` is 1: the service manager speaks.
     pub from_manager: bool,
     /// `_SYSTEMD_INVOCATION_ID` of the unit's own entries, `INVOCATION_ID` of PID 1's.
-    pub invocation: Option<String>,
+    pub invocation: String,
     /// `MESSAGE_ID`.
-    pub message_id: Option<String>,
+    pub message_id: String,
     /// `MESSAGE`.
     pub message: Vec<u8>,
     /// `PRIORITY`, 6 (info) where there is none.
     pub priority: u8,
     /// `SYSLOG_IDENTIFIER`: for what goes to standard output, systemd writes the program's name here.
-    pub identifier: Option<String>,
+    pub identifier: String,
     /// `UNIT_RESULT`.
-    pub unit_result: Option<String>,
+    pub unit_result: String,
     /// `JOB_RESULT`.
-    pub job_result: Option<String>,
+    pub job_result: String,
     /// `EXIT_CODE`: `exited`, `killed` or `dumped`.
-    pub exit_code: Option<String>,
+    pub exit_code: String,
     /// `EXIT_STATUS`: an exit code or the number of a signal.
     pub exit_status: Option<i32>,
     /// `BACKUP_RECORD` is there: our runner wrote it.
@@ -46,22 +47,36 @@ const VALUE_BYTES: usize = 64;
 const MESSAGE_BYTES: usize = 4096;
 
 impl Entry {
+    /// Begins another entry, of this time and boot.
+    pub fn begin(&mut self, realtime: u64, monotonic: u64, boot: Arc<str>) {
+        (self.realtime, self.monotonic, self.boot) = (realtime, monotonic, boot);
+        (self.from_manager, self.is_record, self.priority, self.exit_status) = (false, false, 6, None);
+        self.message.clear();
+        let Self { invocation, message_id, identifier, unit_result, job_result, exit_code, .. } = self;
+        for text in [invocation, message_id, identifier, unit_result, job_result, exit_code] {
+            text.clear();
+        }
+    }
+
     /// Takes a field.
     pub fn set(&mut self, name: &[u8], value: &[u8]) {
         match name {
-            b"MESSAGE" => self.message = value[..value.len().min(MESSAGE_BYTES)].to_vec(),
-            b"MESSAGE_ID" => self.message_id = text(value),
+            b"MESSAGE" => {
+                self.message.clear();
+                self.message.extend_from_slice(&value[..value.len().min(MESSAGE_BYTES)]);
+            }
+            b"MESSAGE_ID" => take(&mut self.message_id, value),
             b"PRIORITY" => {
                 self.priority =
                     number(value).and_then(|level| u8::try_from(level).ok()).map_or(6, |level| level.min(7));
             }
-            b"SYSLOG_IDENTIFIER" => self.identifier = text(value),
+            b"SYSLOG_IDENTIFIER" => take(&mut self.identifier, value),
             b"_PID" => self.from_manager = value == b"1",
-            b"_SYSTEMD_INVOCATION_ID" => self.invocation = text(value).or(self.invocation.take()),
-            b"INVOCATION_ID" => self.invocation = self.invocation.take().or_else(|| text(value)),
-            b"UNIT_RESULT" => self.unit_result = text(value),
-            b"JOB_RESULT" => self.job_result = text(value),
-            b"EXIT_CODE" => self.exit_code = text(value),
+            b"_SYSTEMD_INVOCATION_ID" => take(&mut self.invocation, value),
+            b"INVOCATION_ID" if self.invocation.is_empty() => take(&mut self.invocation, value),
+            b"UNIT_RESULT" => take(&mut self.unit_result, value),
+            b"JOB_RESULT" => take(&mut self.job_result, value),
+            b"EXIT_CODE" => take(&mut self.exit_code, value),
             b"EXIT_STATUS" => self.exit_status = number(value),
             b"BACKUP_RECORD" => self.is_record = true,
             _ => {}
@@ -75,9 +90,14 @@ impl Entry {
     }
 }
 
-fn text(value: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(value).ok()?;
-    (!text.is_empty() && text.len() <= VALUE_BYTES).then(|| text.to_owned())
+/// A value that is no text, or too long for one that matters, changes nothing.
+fn take(field: &mut String, value: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(value)
+        && !text.is_empty()
+        && text.len() <= VALUE_BYTES
+    {
+        text.clone_into(field);
+    }
 }
 
 fn number(value: &[u8]) -> Option<i32> {

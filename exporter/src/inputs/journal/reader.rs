@@ -72,14 +72,14 @@ impl Reader {
         self.journal.seek_realtime_usec(micros).map_err(JournalError::Read)
     }
 
-    /// The next entry; none when there is no further one now.
-    pub fn next(&mut self) -> Result<Option<Entry>, JournalError> {
+    /// Reads the next entry; false when there is no further one now.
+    pub fn next(&mut self, entry: &mut Entry) -> Result<bool, JournalError> {
         loop {
             if !std::mem::take(&mut self.pending) && self.journal.next().map_err(JournalError::Read)? == 0 {
-                return Ok(None);
+                return Ok(false);
             }
-            if let Some(entry) = self.entry()? {
-                return Ok(Some(entry));
+            if self.read(entry)? {
+                return Ok(true);
             }
         }
     }
@@ -104,22 +104,21 @@ impl Reader {
         self.journal.test_cursor(cursor).unwrap_or(false)
     }
 
-    /// The entry where it stands; none if another process than PID 1 claims to speak about the unit.
-    fn entry(&mut self) -> Result<Option<Entry>, JournalError> {
+    /// Reads the entry where it stands; false if another process than PID 1 claims to speak about the unit.
+    fn read(&mut self, entry: &mut Entry) -> Result<bool, JournalError> {
         let realtime = self.journal.timestamp_usec().map_err(JournalError::Entry)?;
         let (monotonic, boot) = self.journal.monotonic_timestamp().map_err(JournalError::Entry)?;
         if boot != self.boot.0 {
             self.boot = (boot, boot.to_string().into());
         }
-        let boot = Arc::clone(&self.boot.1);
-        let mut entry = Entry { realtime, monotonic, boot, priority: 6, ..Entry::default() };
+        entry.begin(realtime, monotonic, Arc::clone(&self.boot.1));
         let mut is_own = false;
         self.journal.restart_data();
         while let Some(field) = self.journal.enumerate_data().map_err(JournalError::Entry)? {
             is_own |= field.data() == self.own;
             entry.set(field.name(), field.value().unwrap_or_default());
         }
-        Ok((is_own || entry.from_manager).then_some(entry))
+        Ok(is_own || entry.from_manager)
     }
 }
 

@@ -69,7 +69,8 @@ impl Sessions {
             return true;
         }
         let last = || self.open.back().map(|open| &*open.id);
-        let Some(id) = entry.invocation.as_deref().or_else(last) else { return false };
+        let own = Some(entry.invocation.as_str()).filter(|id| !id.is_empty());
+        let Some(id) = own.or_else(last) else { return false };
         let known = self.open.iter().position(|open| *open.id == *id);
         if known.is_none() && self.past.iter().any(|past| **past == *id) {
             return false;
@@ -110,20 +111,18 @@ impl Sessions {
         if !entry.from_manager {
             return None;
         }
-        let current = self.open.iter().find(|open| Some(&*open.id) == entry.invocation.as_deref());
+        let current = self.open.iter().find(|open| *open.id == *entry.invocation);
         let (running, ended) =
             (current.is_some_and(|open| open.end.is_none()), current.is_some_and(|open| open.end.is_some()));
-        match entry.message_id.as_deref()? {
+        match entry.message_id.as_str() {
             STARTED if contains(&entry.message, "was skipped because") => Some(SKIPPED),
-            START_FAILED => match entry.job_result.as_deref() {
-                Some("dependency" | "assert" | "invalid" | "unsupported") => Some(NOT_STARTED),
-                Some("canceled" | "skipped" | "done") => None,
+            START_FAILED => match entry.job_result.as_str() {
+                "dependency" | "assert" | "invalid" | "unsupported" => Some(NOT_STARTED),
+                "canceled" | "skipped" | "done" => None,
                 _ => (!running && !ended).then_some(NOT_STARTED),
             },
             // The invocation id is that of the activation before.
-            UNIT_FAILED if ended && entry.unit_result.as_deref() == Some("start-limit-hit") => {
-                Some(NOT_STARTED)
-            }
+            UNIT_FAILED if ended && entry.unit_result == "start-limit-hit" => Some(NOT_STARTED),
             _ => None,
         }
     }
@@ -171,7 +170,7 @@ impl Open {
     fn listen(&mut self, entry: &Entry, found: &mut impl FnMut(Event)) -> bool {
         let was_ours = self.ours;
         if !entry.from_manager {
-            self.ours |= entry.is_record || entry.identifier.as_deref() == Some(RUNNER);
+            self.ours |= entry.is_record || entry.identifier == RUNNER;
         }
         let mut changed = self.ours != was_ours;
         for line in entry.message.split(|byte| *byte == b'\n') {
@@ -187,24 +186,25 @@ impl Open {
     /// Takes what PID 1 says; says whether it is about the end.
     fn manager(&mut self, entry: &Entry) -> bool {
         let end = &mut self.unit_end;
-        match entry.message_id.as_deref() {
-            Some(PROCESS_EXIT) => {
+        match entry.message_id.as_str() {
+            PROCESS_EXIT => {
                 let status = entry.exit_status.filter(|status| *status != 0);
                 // The first process that ends badly is the cause, the others follow from it.
                 if end.exit_code.is_none() && end.signal.is_none() {
-                    match entry.exit_code.as_deref() {
-                        Some("killed" | "dumped") => end.signal = status,
+                    match entry.exit_code.as_str() {
+                        "killed" | "dumped" => end.signal = status,
                         _ => end.exit_code = status,
                     }
                 }
                 return self.end.is_some();
             }
-            Some(OUT_OF_MEMORY | OOMD_KILL) => end.out_of_memory = true,
-            Some(UNIT_SUCCESS) => self.end(SUCCESS, entry),
-            Some(UNIT_SKIPPED) => self.end(SKIPPED, entry),
-            Some(UNIT_FAILED) => self.end(entry.unit_result.as_deref().unwrap_or("failed"), entry),
+            OUT_OF_MEMORY | OOMD_KILL => end.out_of_memory = true,
+            UNIT_SUCCESS => self.end(SUCCESS, entry),
+            UNIT_SKIPPED => self.end(SKIPPED, entry),
+            UNIT_FAILED if entry.unit_result.is_empty() => self.end("failed", entry),
+            UNIT_FAILED => self.end(&entry.unit_result, entry),
             // With RemainAfterExit= nothing else tells of the end.
-            Some(STARTED) if self.end.is_none() && entry.message.starts_with(b"Finished ") => {
+            STARTED if self.end.is_none() && entry.message.starts_with(b"Finished ") => {
                 self.end(SUCCESS, entry);
             }
             _ => return false,
