@@ -19,6 +19,7 @@ mod peers;
 mod results;
 mod rows;
 mod store;
+mod tmpfs;
 mod web;
 
 use std::panic::{self, AssertUnwindSafe};

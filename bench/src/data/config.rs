@@ -6,10 +6,15 @@ use std::path::Path;
 
 /// Writes `backup.yaml` in a folder, with everything else in it too; `hosts` are the lines below `hosts:`.
 pub fn write(folder: &Path, settings: &str, hosts: &str) {
-    let place = folder.display();
+    write_with_log(folder, &folder.join("stats.log"), settings, hosts);
+}
+
+/// As [`write`], with the stats log elsewhere.
+pub fn write_with_log(folder: &Path, log: &Path, settings: &str, hosts: &str) {
+    let (place, log) = (folder.display(), log.display());
     fs::create_dir_all(folder.join("base")).unwrap();
     let text = format!(
-        "config:\n  backup_base: {place}/base\n  lock_file: {place}/lock\n  stats_file: {place}/stats.log\n{settings}hosts:\n{hosts}"
+        "config:\n  backup_base: {place}/base\n  lock_file: {place}/lock\n  stats_file: {log}\n{settings}hosts:\n{hosts}"
     );
     fs::write(folder.join("backup.yaml"), text).unwrap();
 }

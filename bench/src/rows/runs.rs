@@ -9,6 +9,7 @@ use backup_testkit::sshd::Sshd;
 use super::Row;
 use crate::measure::Usage;
 use crate::results::Section;
+use crate::tmpfs::Tmpfs;
 use crate::{Bench, data, measure};
 
 pub const ROW: Row = Row {
@@ -24,6 +25,9 @@ pub const ROW: Row = Row {
 const SUBJECTS: [&str; 4] = ["backup-runner", "xargs -P", "one after the other", "rsnapshot"];
 const CASES: [&str; 3] = ["first copy", "nothing changed", "1 % changed"];
 
+/// Bytes that a file takes in memory, with what the kernel keeps of it: up to two pages, and an inode.
+const FILE_BYTES: u64 = 8 * 1024;
+
 /// How often each case is measured in a round: a copy can be the first one once, and the others are short, so that
 /// a second of something else on the machine weighs much.
 const REPEATS: [usize; 3] = [1, 3, 3];
@@ -32,13 +36,15 @@ fn measure(bench: &Bench, section: &mut Section) {
     let folder = bench.folder();
     let files = bench.scaled(20_000);
     let local = bench.nearly_full(8);
-    let sources: Vec<PathBuf> =
-        (0..local * 2).map(|number| folder.path().join(format!("source{number}"))).collect();
+    let trees = local * 2 * (1 + SUBJECTS.len());
+    let data = folder.path().join("data");
+    let tmpfs = Tmpfs::mount(&data, (trees * files) as u64 * FILE_BYTES);
+    let sources: Vec<PathBuf> = (0..local * 2).map(|number| data.join(format!("source{number}"))).collect();
     for (number, source) in sources.iter().enumerate() {
         data::tree::make(source, files, number as u64);
     }
     let sshd = Sshd::start(folder.path());
-    let site = Site { bench, folder: folder.path(), local, sources: &sources, sshd: &sshd };
+    let site = Site { bench, folder: folder.path(), data: &data, local, sources: &sources, sshd: &sshd };
     for round in 0..bench.rounds {
         for subject in SUBJECTS {
             site.prepare(subject);
@@ -76,6 +82,12 @@ fn measure(bench: &Bench, section: &mut Section) {
         section.at_most(&format!("{case}: wall beside one after the other"), row, "×", 1.0);
         section.at_most(&format!("{case}: wall beside rsnapshot"), rsnapshot, "×", 1.0);
     }
+    section.note(match &tmpfs {
+        Some(_) => {
+            "Sources and destinations are in memory (tmpfs): a disk differs from one minute to the next by more than what is compared. The stats log is on the disk."
+        }
+        None => "Sources, destinations and the stats log are on the disk: there was no memory for them.",
+    });
     section.note(
         "The commands delete nothing (`rsync --max-delete=0`), and nothing is gone on the sources; where something is, the runner starts a second rsync. In the first copy it asks \
          `ssh -G` and opens a TCP connection before each host behind ssh; a host that was reached last time is not asked again.",
@@ -86,6 +98,7 @@ fn measure(bench: &Bench, section: &mut Section) {
 struct Site<'a> {
     bench: &'a Bench,
     folder: &'a Path,
+    data: &'a Path,
     local: usize,
     sources: &'a [PathBuf],
     sshd: &'a Sshd,
@@ -93,7 +106,7 @@ struct Site<'a> {
 
 impl Site<'_> {
     fn home(&self, subject: &str) -> PathBuf {
-        self.folder.join(subject.replace(' ', "-"))
+        self.data.join(subject.replace(' ', "-"))
     }
 
     /// An empty destination, and the commands.
@@ -105,7 +118,9 @@ impl Site<'_> {
             fs::write(home.join("rsnapshot.conf"), self.rsnapshot(&home)).unwrap();
             return;
         }
-        data::config::write(&home, "", &self.hosts());
+        let log = self.folder.join("stats.log");
+        let _ = fs::remove_file(&log);
+        data::config::write_with_log(&home, &log, "", &self.hosts());
         if subject != "backup-runner" {
             let commands = self.commands(&home);
             let mut script = String::from("export LC_ALL=C\n");
