@@ -30,7 +30,7 @@ impl Drop for Tmpfs {
     }
 }
 
-/// Bytes that can be used without swapping, proc_meminfo(5).
+/// Bytes that can be used without swapping, `proc_meminfo(5)`.
 fn available() -> Option<u64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
