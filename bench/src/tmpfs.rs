@@ -17,7 +17,7 @@ impl Tmpfs {
         }
         fs::create_dir_all(place).unwrap();
         // Without a limit on their number, which is half of the pages of the memory.
-        let options = format!("size={bytes},nr_inodes=0,mode=0755");
+        let options = format!("size={bytes},nr_inodes=0,mode=0755,nosuid,nodev");
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", &options, "backup-bench"]).arg(place).stderr(Stdio::null());
         mount.status().ok()?.success().then(|| Self(place.to_owned()))
