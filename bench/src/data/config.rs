@@ -9,7 +9,7 @@ pub fn write(folder: &Path, settings: &str, hosts: &str) {
     write_with_log(folder, &folder.join("stats.log"), settings, hosts);
 }
 
-/// As [`write`], with the stats log elsewhere.
+/// As [`write()`], with the stats log elsewhere.
 pub fn write_with_log(folder: &Path, log: &Path, settings: &str, hosts: &str) {
     let (place, log) = (folder.display(), log.display());
     fs::create_dir_all(folder.join("base")).unwrap();
