@@ -126,6 +126,38 @@ fn rotate(home: &Home) {
     fs::rename(home.log(), old(1)).unwrap();
 }
 
+/// A machine that stands still, or a rotation that is forced: when the exporter looks again, the file that it held open
+/// is compressed, and so is one that came after it.
+#[test]
+fn what_was_written_between_rotations_is_read_though_the_held_file_was_compressed() {
+    let home = Home::new();
+    home.append(at(0, &path_finished("server1", "/etc", Reason::Ok)));
+    let exporter = home.start();
+    assert_eq!(exporter.value(RECORDS), Some(1.0));
+    exporter.process.signal("STOP");
+    for minute in 1..=3 {
+        let old = home.path().join("backup-stats.log.1");
+        if old.exists() {
+            // As `delaycompress` says: before the names move on.
+            assert!(Command::new("gzip").arg(&old).status().unwrap().success());
+            for age in (1..minute).rev() {
+                let part = |age| home.path().join(format!("backup-stats.log.{age}.gz"));
+                fs::rename(part(age), part(age + 1)).unwrap();
+            }
+        }
+        rotate(&home);
+        home.append(at(minute, &path_finished("server1", "/etc", Reason::Ok)));
+    }
+    exporter.process.signal("CONT");
+    exporter.until(RECORDS, 4.0);
+    home.append(at(4, &path_finished("server1", "/etc", Reason::Ok)));
+    exporter.until(RECORDS, 5.0);
+    assert_eq!(exporter.value(&attempts("server1", "/etc")), Some(5.0));
+    for reason in ["torn", "truncated", "damaged"] {
+        assert_eq!(exporter.value(&skipped(reason)), Some(0.0), "{reason}");
+    }
+}
+
 #[test]
 fn a_writer_that_kept_the_rotated_file_open_is_heard() {
     use std::io::Write;

@@ -180,8 +180,8 @@ fn hardened_exporter_sees_all(site: &Site) {
 
 /// logrotate takes the log away under the exporter and in the middle of a run.
 fn rotated(site: &Site) {
+    let before = site.settled_history();
     let records = site.records();
-    let before = site.history();
     let skipped = site.value("backup_exporter_input_skipped_total{input=\"stats\",reason=\"damaged\"}");
     let rotate = || site.machine.must(&["logrotate", "--force", "/etc/logrotate.d/backup-system"]);
     let log = |name: &str| fs::metadata(site.path(&format!("/var/log/backup-stats.log{name}")));

@@ -84,6 +84,11 @@ impl LogFile {
         self.id
     }
 
+    /// The name by which it was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Its first bytes, at most [`HEAD`].
     pub fn head(&self) -> Vec<u8> {
         let mut head = vec![0; HEAD];

@@ -3,14 +3,16 @@
 //! The file that is read is held open. When its name leads to another one, it is read to its end and
 //! stays open as the retired one, because a writer that opened it before the rotation may still
 //! append to it; then the files after it are read in their order, however many rotations took place
-//! since the last look.
+//! since the last look. Where it was compressed or deleted meanwhile, they are told from those before
+//! it by their first lines.
 
 use std::path::{Path, PathBuf};
 
 use backup_common::lines::Line;
 
 use super::file::{LogError, LogFile};
-use super::{older, rotation};
+use super::older::{self, Held, Passed};
+use super::rotation::{self, Successor};
 
 /// What was found in the log, in order.
 #[derive(Debug)]
@@ -33,6 +35,7 @@ pub struct Follower {
     name: PathBuf,
     current: Option<LogFile>,
     retired: Option<LogFile>,
+    passed: Passed,
     /// The older parts are read.
     begun: bool,
 }
@@ -40,7 +43,7 @@ pub struct Follower {
 impl Follower {
     /// Will follow the file of this name from its beginning, after its older parts.
     pub fn new(name: PathBuf) -> Self {
-        Self { name, current: None, retired: None, begun: false }
+        Self { name, current: None, retired: None, passed: Passed::default(), begun: false }
     }
 
     /// Hands over everything that is new.
@@ -48,27 +51,44 @@ impl Follower {
     /// An error says that the log can not be read now; what was held open is kept, and the next
     /// call tries again.
     pub fn poll(&mut self, mut found: impl FnMut(Step<'_>)) -> Result<(), LogError> {
-        let mut found = &mut found;
+        let found = &mut found;
         if !self.begun {
             self.begun = true;
             // The youngest part is held open like one that was rotated under us: rotations that
             // happen from now on are followed from there.
-            self.current = older::read(&self.name, &mut found);
+            let held = older::read(&self.name, &mut self.passed, found);
+            (self.current, self.retired) = (held.current, held.retired);
         }
-        self.read_retired(&mut found);
+        self.read_retired(found);
         let Some(current) = &mut self.current else {
             let mut opened = LogFile::open(&self.name)?;
-            let result = opened.read_on(&mut found);
+            let result = opened.read_on(found);
             self.current = Some(opened);
             return result;
         };
         loop {
-            current.read_on(&mut found)?;
-            let Some(next) = rotation::successor(&self.name, current.id())? else { return Ok(()) };
+            current.read_on(found)?;
+            let successor = rotation::successor(&self.name, current.id())?;
+            if matches!(successor, Successor::NotYet) {
+                return Ok(());
+            }
             // What was written between the last read and the rotation.
-            current.read_on(&mut found)?;
-            if let Some(old) = self.retired.replace(std::mem::replace(current, next)) {
-                close(&old, &mut found);
+            current.read_on(found)?;
+            self.passed.add(current);
+            let held = match successor {
+                Successor::Next(next) => Held { current: Some(next), retired: None },
+                _ => older::read(&self.name, &mut self.passed, found),
+            };
+            let next = match held.current {
+                Some(next) => next,
+                // Not one of the parts: it has come this moment, or the error tells why it can not be opened.
+                None if rotation::id_of(&self.name).is_some() => LogFile::open(&self.name)?,
+                None => return Ok(()),
+            };
+            for file in [Some(std::mem::replace(current, next)), held.retired].into_iter().flatten() {
+                if let Some(old) = self.retired.replace(file) {
+                    close(&old, found);
+                }
             }
         }
     }
@@ -94,10 +114,12 @@ fn close(file: &LogFile, found: &mut impl FnMut(Step<'_>)) {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::{self, OpenOptions};
+    use std::fs::{self, File, OpenOptions};
     use std::io::Write;
     use std::path::Path;
 
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
     use proptest::prelude::*;
 
     use super::*;
@@ -110,16 +132,42 @@ mod tests {
         Poll,
     }
 
+    /// What logrotate(8) does with the parts: `delaycompress` leaves the youngest as it is.
+    #[derive(Clone, Copy, Debug)]
+    enum Compress {
+        Never,
+        Delayed,
+        AtOnce,
+    }
+
     /// `log.1` is the youngest, or `log-DATE` with the highest date.
-    fn rotate(log: &Path, by_date: bool, rotation: usize) {
+    fn rotate(log: &Path, by_date: bool, rotation: usize, compress: Compress) {
         let sibling = |suffix: String| log.with_file_name(format!("log{suffix}"));
-        if by_date {
-            return fs::rename(log, sibling(format!("-2026{rotation:04}"))).unwrap_or_default();
+        let youngest = if by_date { format!("-2026{rotation:04}") } else { ".1".to_owned() };
+        if matches!(compress, Compress::Delayed) {
+            compress_rotated(log);
         }
-        for age in (1..50).rev() {
-            fs::rename(sibling(format!(".{age}")), sibling(format!(".{}", age + 1))).unwrap_or_default();
+        for age in (1..50).rev().filter(|_| !by_date) {
+            for end in ["", ".gz"] {
+                let older = sibling(format!(".{}{end}", age + 1));
+                fs::rename(sibling(format!(".{age}{end}")), older).unwrap_or_default();
+            }
         }
-        fs::rename(log, sibling(".1".to_owned())).unwrap_or_default();
+        fs::rename(log, sibling(youngest)).unwrap_or_default();
+        if matches!(compress, Compress::AtOnce) {
+            compress_rotated(log);
+        }
+    }
+
+    fn compress_rotated(log: &Path) {
+        let entries = fs::read_dir(log.parent().unwrap()).unwrap().map(|entry| entry.unwrap().path());
+        for path in entries.filter(|path| path != log && path.extension().is_none_or(|end| end != "gz")) {
+            let packed = File::create(path.with_added_extension("gz")).unwrap();
+            let mut packed = GzEncoder::new(packed, Compression::fast());
+            packed.write_all(&fs::read(&path).unwrap()).unwrap();
+            packed.finish().unwrap();
+            fs::remove_file(path).unwrap();
+        }
     }
 
     fn lines(follower: &mut Follower, seen: &mut Vec<String>) {
@@ -137,6 +185,7 @@ mod tests {
         fn every_line_comes_once_and_in_order(
             acts in proptest::collection::vec(prop_oneof![(1usize..4).prop_map(Act::Append), Just(Act::Tear), Just(Act::Rotate), Just(Act::Poll)], 0..40),
             by_date: bool,
+            compress in prop_oneof![Just(Compress::Never), Just(Compress::Delayed), Just(Compress::AtOnce)],
         ) {
             let directory = tempfile::tempdir().unwrap();
             let log = directory.path().join("log");
@@ -159,7 +208,7 @@ mod tests {
                         torn = true;
                     }
                     // A writer finishes its line before the log is rotated under it.
-                    Act::Rotate if !torn => rotate(&log, by_date, rotation),
+                    Act::Rotate if !torn => rotate(&log, by_date, rotation, compress),
                     Act::Tear | Act::Rotate => {}
                     Act::Poll => lines(&mut follower, &mut seen),
                 }

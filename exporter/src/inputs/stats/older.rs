@@ -1,4 +1,5 @@
-//! Edge: reads the rotated parts of the log at the start, oldest first, compressed ones among them.
+//! Edge: reads the rotated parts of the log, oldest first, compressed ones among them: all of them at the start, and
+//! later those behind a file that was compressed or deleted before its successor was looked for.
 //!
 //! All parts are opened before the first is read, and the names are looked at again after that: what
 //! is renamed, compressed or deleted from then on is read all the same, once. A part that begins
@@ -6,7 +7,7 @@
 //!
 //! How much is read is bounded: the youngest [`PARTS`] parts, of about [`BYTES`] bytes together.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -38,35 +39,91 @@ enum Part {
 /// A name, and the file that it led to.
 type Named = (PathBuf, Option<FileId>);
 
-/// Reads the older parts, and gives the youngest one that is not compressed: as a rule the log itself,
-/// of which nothing is read yet.
-pub fn read(name: &Path, found: &mut impl FnMut(Step<'_>)) -> Option<LogFile> {
-    let (parts, omitted) = open_all(name);
-    (0..omitted).for_each(|_| found(Step::TooOld));
-    let heads: Vec<Vec<u8>> = parts.iter().map(Part::head).collect();
-    let mut current: Option<LogFile> = None;
+/// The beginnings of the parts that were read: by them a part is known under any name, compressed or not.
+#[derive(Debug, Default)]
+pub struct Passed {
+    heads: VecDeque<Vec<u8>>,
+    /// The names when nothing new was found behind them.
+    exhausted: Vec<Named>,
+}
+
+/// What is held open of the parts that were read.
+#[derive(Debug, Default)]
+pub struct Held {
+    /// The youngest part that is not compressed: as a rule the log itself, of which nothing is read yet.
+    pub current: Option<LogFile>,
+    /// The one before it, which is read to its end; a writer that was late may still append to it.
+    pub retired: Option<LogFile>,
+}
+
+impl Passed {
+    /// A file that was read, or is being read.
+    pub fn add(&mut self, file: &LogFile) {
+        self.add_head(first_line(file.head()));
+    }
+
+    fn add_head(&mut self, head: Vec<u8>) {
+        // An empty part has nothing to be known by, and nothing to be read twice.
+        if head.is_empty() || self.heads.contains(&head) {
+            return;
+        }
+        self.heads.push_back(head);
+        if self.heads.len() > PARTS {
+            self.heads.pop_front();
+        }
+    }
+}
+
+/// Reads the parts behind those that are passed, all but the youngest plain one, and passes them.
+pub fn read(name: &Path, passed: &mut Passed, found: &mut impl FnMut(Step<'_>)) -> Held {
+    let mut held = Held::default();
+    let names = list(name);
+    if names == passed.exhausted {
+        return held;
+    }
+    let (mut parts, omitted) = open_all(name);
+    let mut heads: Vec<Vec<u8>> = parts.iter().map(Part::head).collect();
+    // The log itself is another file than any that was read, though it may begin with the same line.
+    let rotated = heads.len() - usize::from(parts.last().is_some_and(|part| part.is_at(name)));
+    match heads[..rotated].iter().rposition(|head| passed.heads.contains(head)) {
+        Some(last) => {
+            parts.drain(..=last);
+            heads.drain(..=last);
+        }
+        None => (0..omitted).for_each(|_| found(Step::TooOld)),
+    }
+    if parts.is_empty() {
+        passed.exhausted = names;
+    }
     for (index, part) in parts.into_iter().enumerate() {
         let is_copy = !heads[index].is_empty() && heads[index + 1..].contains(&heads[index]);
         if is_copy {
             continue;
         }
-        if let Some(mut read) = current.take()
-            && (read.read_on(found).is_err() || read.is_torn())
-        {
-            found(Step::Torn);
-        }
+        passed.add_head(std::mem::take(&mut heads[index]));
         match part {
-            Part::Plain(file) => current = Some(file),
+            Part::Plain(file) => held.follow(file, found),
             Part::Compressed(path, file) => decompress(&path, file, found),
         }
     }
-    current
+    held
+}
+
+impl Held {
+    fn follow(&mut self, file: LogFile, found: &mut impl FnMut(Step<'_>)) {
+        let Some(mut read) = self.current.replace(file) else { return };
+        let readable = read.read_on(found).is_ok();
+        let closed = if readable { self.retired.replace(read) } else { Some(read) };
+        if !readable || closed.is_some_and(|file| file.is_torn()) {
+            found(Step::Torn);
+        }
+    }
 }
 
 impl Part {
     /// Its beginning, by which a copy is known: a record's time and run stand within it.
     fn head(&self) -> Vec<u8> {
-        let mut head = match self {
+        let head = match self {
             Self::Plain(file) => file.head(),
             Self::Compressed(_, file) => {
                 let mut head = Vec::new();
@@ -76,10 +133,19 @@ impl Part {
                 head
             }
         };
-        let end = head.iter().position(|byte| *byte == b'\n').unwrap_or(head.len());
-        head.truncate(end);
-        head
+        first_line(head)
     }
+
+    /// Whether it is the plain file of this name.
+    fn is_at(&self, name: &Path) -> bool {
+        matches!(self, Self::Plain(file) if file.path() == name)
+    }
+}
+
+fn first_line(mut head: Vec<u8>) -> Vec<u8> {
+    let end = head.iter().position(|byte| *byte == b'\n').unwrap_or(head.len());
+    head.truncate(end);
+    head
 }
 
 /// Reads a file from a position of its own.

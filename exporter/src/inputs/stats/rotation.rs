@@ -12,24 +12,30 @@ use super::file::{FileId, LogError, LogFile};
 /// Looks that are taken until two of them agree; each rotation in between costs one.
 const LOOKS: usize = 10;
 
-/// Opens the file that follows the one with the identity `current`, if its name has passed on.
-///
-/// `Ok(None)` means that there is nothing new: the name still leads to it, or to nothing, or files are
-/// being renamed at this moment and the next look will tell.
-pub fn successor(name: &Path, current: FileId) -> Result<Option<LogFile>, LogError> {
+/// What the names tell of a file that is held open.
+#[derive(Debug)]
+pub enum Successor {
+    /// The name still leads to it, or files are being renamed at this moment and the next look will tell.
+    NotYet,
+    /// The file that came after it.
+    Next(LogFile),
+    /// It was compressed or deleted, so that no name of a plain file leads to it.
+    Unknown,
+}
+
+/// Looks for the file that follows the one with the identity `current`.
+pub fn successor(name: &Path, current: FileId) -> Result<Successor, LogError> {
     if id_of(name) == Some(current) {
-        return Ok(None);
+        return Ok(Successor::NotYet);
     }
-    let Some(family) = settled_family(name) else { return Ok(None) };
+    let Some(family) = settled_family(name) else { return Ok(Successor::NotYet) };
     // The last of its names, if it has several: what comes after it is another file in any case.
-    let next = match family.iter().rposition(|(_, id)| *id == current) {
-        Some(position) => family.get(position + 1),
-        // It was deleted or compressed.
-        None => family.last().filter(|(path, _)| path == name),
+    let Some(position) = family.iter().rposition(|(_, id)| *id == current) else {
+        return Ok(Successor::Unknown);
     };
-    let Some((path, id)) = next else { return Ok(None) };
+    let Some((path, id)) = family.get(position + 1) else { return Ok(Successor::NotYet) };
     let opened = LogFile::open(path)?;
-    Ok((opened.id() == *id).then_some(opened))
+    Ok(if opened.id() == *id { Successor::Next(opened) } else { Successor::NotYet })
 }
 
 /// The log and its rotated siblings, oldest first, seen alike twice in a row.
