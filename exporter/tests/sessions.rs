@@ -110,7 +110,7 @@ proptest! {
     #[test]
     fn pieces_do_not_matter(entries in proptest::collection::vec(any_entry(), 0..60), cut in 0usize..60) {
         let whole = events(&entries);
-        let mut sessions = Sessions::new(TimeZone::UTC);
+        let mut sessions = Sessions::new(|| TimeZone::UTC);
         let mut pieces = Vec::new();
         let (first, second) = entries.split_at(cut.min(entries.len()));
         for piece in [first, second] {

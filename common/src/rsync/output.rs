@@ -3,7 +3,7 @@
 //! The runner asks for plain numbers, and still every form is read that rsync(1) documents for
 //! `--human-readable`: thousands set apart, and numbers with a unit, which are then only roughly right.
 
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
 
 use crate::record::TransferStats;
 
@@ -50,6 +50,16 @@ impl OutputParser {
         }
         self.take(rest);
         progress
+    }
+
+    /// Takes a whole line, without its end.
+    pub fn push_line(&mut self, line: &[u8]) {
+        // Nearly all lines are names of files.
+        if self.line.is_empty() && !may_tell(line) && memchr(b'\r', line).is_none() {
+            return;
+        }
+        self.push(line);
+        self.push(b"\n");
     }
 
     /// The figures, if rsync came so far as to print them all.
@@ -275,6 +285,17 @@ mod tests {
                 parser.push(&PLAIN.as_bytes()[pair[0]..pair[1]]);
             }
             prop_assert_eq!(parser.finish(), Some(plain()));
+        }
+
+        #[test]
+        fn whole_lines_are_the_same_as_their_pieces(lines in proptest::collection::vec("(Number of files: 7|sent 1 bytes|total size is 5|file|\t|9 5% 1kB/s|\r|é){0,4}", 0..20)) {
+            let (mut lined, mut pieced) = (OutputParser::default(), OutputParser::default());
+            for line in lines {
+                lined.push_line(line.as_bytes());
+                pieced.push(line.as_bytes());
+                pieced.push(b"\n");
+            }
+            prop_assert_eq!(format!("{lined:?}"), format!("{pieced:?}"));
         }
 
         #[test]

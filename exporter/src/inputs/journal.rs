@@ -85,7 +85,7 @@ pub fn run(source: &Source, events: &mpsc::Sender<Vec<Event>>) {
 pub fn collect(source: &Source, since: Timestamp, mut events: impl FnMut(Event)) -> Result<(), JournalError> {
     let mut reader = Reader::open(source)?;
     reader.seek_time(micros(since))?;
-    let mut sessions = Sessions::new(TimeZone::system());
+    let mut sessions = Sessions::new(TimeZone::system);
     let mut entry = Entry::default();
     events(Event::InputUp(Input::Journal));
     loop {
@@ -127,7 +127,7 @@ impl<'a> Follower<'a> {
             source,
             events,
             batch: Vec::new(),
-            sessions: Sessions::new(TimeZone::system()),
+            sessions: Sessions::new(TimeZone::system),
             last: None,
             errors: 0,
             begun: Instant::now(),

@@ -55,7 +55,8 @@ pub enum Found {
 /// Puts records together from lines.
 #[derive(Debug)]
 pub struct OlderLines {
-    zone: TimeZone,
+    /// Asked for only when there is such a line: to find it, the whole database of time zones is looked through.
+    zone: fn() -> TimeZone,
     /// A record that lacks its end.
     open: String,
     /// A whole record, which a line with messages may follow.
@@ -64,7 +65,7 @@ pub struct OlderLines {
 
 impl OlderLines {
     /// Will read local times by this zone.
-    pub fn new(zone: TimeZone) -> Self {
+    pub fn new(zone: fn() -> TimeZone) -> Self {
         Self { zone, open: String::new(), whole: None }
     }
 
@@ -121,7 +122,7 @@ impl OlderLines {
             return Found::Held;
         }
         let line = std::mem::take(&mut self.open);
-        self.whole = parse_stats(&line, &self.zone).map(Box::new);
+        self.whole = parse_stats(&line, &(self.zone)()).map(Box::new);
         if self.whole.is_some() { Found::Held } else { Found::Malformed }
     }
 
@@ -238,7 +239,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> (Vec<PathFinished>, Vec<Found>) {
-        let mut lines = OlderLines::new(TimeZone::UTC);
+        let mut lines = OlderLines::new(|| TimeZone::UTC);
         let mut records = Vec::new();
         let mut keep = |record: Record| match record.body {
             Body::PathFinished(finished) => records.push(*finished),

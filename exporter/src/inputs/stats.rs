@@ -88,7 +88,7 @@ impl<F: FnMut(Vec<Event>) -> Option<Vec<Event>>> Sender<F> {
             send,
             batch: Vec::new(),
             spare: Spare::default(),
-            older: OlderLines::new(TimeZone::system()),
+            older: OlderLines::new(TimeZone::system),
             runner: Runner::default(),
             up: None,
             trouble: String::new(),

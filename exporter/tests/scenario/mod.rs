@@ -120,7 +120,7 @@ fn looked(state: &mut State) {
 
 /// The events of each entry.
 pub fn session_events(entries: &[Entry]) -> Vec<Vec<Event>> {
-    let mut sessions = Sessions::new(TimeZone::UTC);
+    let mut sessions = Sessions::new(|| TimeZone::UTC);
     let mut events = |entry| {
         let mut found = Vec::new();
         sessions.push(entry, &mut |event| found.push(event));
@@ -169,7 +169,7 @@ pub fn timer(printed: &str) -> Schedule {
 
 fn recorded(log: &[u8]) -> Vec<Event> {
     let mut events = Vec::new();
-    let mut older = OlderLines::new(TimeZone::UTC);
+    let mut older = OlderLines::new(|| TimeZone::UTC);
     LineBuffer::default().push(log, |line| {
         let Line::Complete(line) = line else { panic!("{line:?}") };
         if line.starts_with(b"RSYNC_") {

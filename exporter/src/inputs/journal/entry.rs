@@ -3,9 +3,11 @@
 //! Field names are those of systemd.journal-fields(7). Only fields that begin with `_` are journald's
 //! own word; whatever decides how a session ended is taken from PID 1 alone.
 
+use std::iter;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use memchr::memchr;
 
 /// An entry of the unit, or one that PID 1 wrote about it. Texts are empty where there are none, so that the memory of
 /// one entry serves for all.
@@ -61,6 +63,12 @@ impl Entry {
     /// Takes a field.
     pub fn set(&mut self, name: &[u8], value: &[u8]) {
         match name {
+            // Journald's own words, more than half of the fields.
+            [b'_', name @ ..] => match name {
+                b"PID" => self.from_manager = value == b"1",
+                b"SYSTEMD_INVOCATION_ID" => take(&mut self.invocation, value),
+                _ => {}
+            },
             b"MESSAGE" => {
                 self.message.clear();
                 self.message.extend_from_slice(&value[..value.len().min(MESSAGE_BYTES)]);
@@ -71,8 +79,6 @@ impl Entry {
                     number(value).and_then(|level| u8::try_from(level).ok()).map_or(6, |level| level.min(7));
             }
             b"SYSLOG_IDENTIFIER" => take(&mut self.identifier, value),
-            b"_PID" => self.from_manager = value == b"1",
-            b"_SYSTEMD_INVOCATION_ID" => take(&mut self.invocation, value),
             b"INVOCATION_ID" if self.invocation.is_empty() => take(&mut self.invocation, value),
             b"UNIT_RESULT" => take(&mut self.unit_result, value),
             b"JOB_RESULT" => take(&mut self.job_result, value),
@@ -81,6 +87,17 @@ impl Entry {
             b"BACKUP_RECORD" => self.is_record = true,
             _ => {}
         }
+    }
+
+    /// The lines of its message; nearly every message is one.
+    pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = Some(self.message.as_slice());
+        iter::from_fn(move || {
+            let text = rest?;
+            let Some(end) = memchr(b'\n', text) else { return rest.take() };
+            rest = Some(&text[end + 1..]);
+            Some(&text[..end])
+        })
     }
 
     /// When it was written, by the clock of that moment.
@@ -102,4 +119,20 @@ fn take(field: &mut String, value: &[u8]) {
 
 fn number(value: &[u8]) -> Option<i32> {
     std::str::from_utf8(value).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn lines_are_what_stands_between_newlines(message in "[a\n]{0,10}") {
+            let entry = Entry { message: message.clone().into_bytes(), ..Entry::default() };
+            let lines: Vec<_> = entry.lines().collect();
+            prop_assert_eq!(lines, message.split('\n').map(str::as_bytes).collect::<Vec<_>>());
+        }
+    }
 }

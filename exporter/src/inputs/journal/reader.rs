@@ -115,7 +115,7 @@ impl Reader {
         let mut is_own = false;
         self.journal.restart_data();
         while let Some(field) = self.journal.enumerate_data().map_err(JournalError::Entry)? {
-            is_own |= field.data() == self.own;
+            is_own = is_own || field.data() == self.own;
             entry.set(field.name(), field.value().unwrap_or_default());
         }
         Ok(is_own || entry.from_manager)

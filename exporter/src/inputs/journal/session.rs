@@ -57,7 +57,7 @@ struct Open {
 
 impl Sessions {
     /// Will read the local times of the older system by this zone.
-    pub fn new(zone: TimeZone) -> Self {
+    pub fn new(zone: fn() -> TimeZone) -> Self {
         Self { open: VecDeque::new(), past: VecDeque::new(), older: OlderLines::new(zone) }
     }
 
@@ -71,7 +71,8 @@ impl Sessions {
         let last = || self.open.back().map(|open| &*open.id);
         let own = Some(entry.invocation.as_str()).filter(|id| !id.is_empty());
         let Some(id) = own.or_else(last) else { return false };
-        let known = self.open.iter().position(|open| *open.id == *id);
+        // Nearly every entry is of the newest.
+        let known = self.open.iter().rposition(|open| *open.id == *id);
         if known.is_none() && self.past.iter().any(|past| **past == *id) {
             return false;
         }
@@ -84,7 +85,7 @@ impl Sessions {
         if entry.from_manager {
             changed |= open.manager(entry);
         } else {
-            for line in entry.message.split(|byte| *byte == b'\n') {
+            for line in entry.lines() {
                 // Nearly every line is foreign, and costs no more than this look at it.
                 if self.older.is_open() || OlderLines::may_begin(line) {
                     let line = String::from_utf8_lossy(line);
@@ -173,7 +174,7 @@ impl Open {
             self.ours |= entry.is_record || entry.identifier == RUNNER;
         }
         let mut changed = self.ours != was_ours;
-        for line in entry.message.split(|byte| *byte == b'\n') {
+        for line in entry.lines() {
             // PID 1's words are none of rsync's.
             changed |= !entry.from_manager && self.text.push(line);
             let text = text::clean_bytes(line, text::MESSAGE_BYTES);

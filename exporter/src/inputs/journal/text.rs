@@ -57,8 +57,7 @@ impl Text {
             self.messages.push(b"\n", "");
             return true;
         }
-        self.output.push(line);
-        self.output.push(b"\n");
+        self.output.push_line(line);
         if !line.starts_with(b"total size is ") {
             return false;
         }
