@@ -1,10 +1,12 @@
 //! Journal files with the entries of many units, made by systemd-journal-remote(8) from the export format.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::io::{BufWriter, Write};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+
+use rustix::fs::Advice;
 
 const REMOTE: [&str; 2] = ["/usr/lib/systemd/systemd-journal-remote", "/lib/systemd/systemd-journal-remote"];
 
@@ -43,6 +45,17 @@ pub fn make(directory: &Path, entries: usize) {
     }
     drop(out);
     assert!(child.wait().unwrap().success(), "systemd-journal-remote failed");
+}
+
+/// Lets the kernel forget the files and reads them from the disk again, as they are after a start of the machine: it
+/// holds them in large folios then, where a file that was written by way of a mapping is in single pages.
+pub fn read_back(directory: &Path) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let mut file = File::open(entry.unwrap().path()).unwrap();
+        file.sync_all().unwrap();
+        rustix::fs::fadvise(&file, 0, None, Advice::DontNeed).unwrap();
+        io::copy(&mut file, &mut io::sink()).unwrap();
+    }
 }
 
 /// One entry with the fields that journald gives to what a service prints.
