@@ -32,7 +32,13 @@ fn ask_systemd(expression: &str, after: Timestamp, zone: &str) -> Answer {
     match output.code {
         0 => Answer::Times(analyze::times(&output.stdout)),
         _ if output.stderr.contains("Failed to parse") => Answer::NoExpression,
-        _ if output.stderr.contains("Infinite loop") => Answer::InfiniteLoop,
+        // The second is what it says where it does not tell what it was doing (EDEADLK).
+        _ if ["Infinite loop", "Resource deadlock avoided"]
+            .iter()
+            .any(|text| output.stderr.contains(text)) =>
+        {
+            Answer::InfiniteLoop
+        }
         _ => panic!("{expression}: {output:?}"),
     }
 }

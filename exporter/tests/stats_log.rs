@@ -281,6 +281,49 @@ fn older_parts_are_read_at_the_start() {
     }
 }
 
+/// Compression was switched on later: parts from before it are plain, and younger ones are not.
+#[test]
+fn plain_parts_before_compressed_ones_are_read_first() {
+    let home = Home::new();
+    let write = |name: &str, moment, reason| {
+        let file = home.path().join(name.trim_end_matches(".gz"));
+        fs::write(&file, at(moment, &path_finished("server1", "/etc", reason))).unwrap();
+        if name.contains(".gz") {
+            assert!(Command::new("gzip").arg("-n").arg(&file).status().unwrap().success());
+        }
+    };
+    write("backup-stats.log.2.gz", 2, Reason::Ok);
+    write("backup-stats.log.2", 1, Reason::Timeout);
+    write("backup-stats.log.3", 0, Reason::Timeout);
+    home.append("");
+    let exporter = home.start();
+    assert_eq!(exporter.value(RECORDS), Some(3.0));
+    assert_eq!(
+        exporter.value("backup_path_state{host=\"server1\",path=\"/etc\",state=\"success\"}"),
+        Some(1.0)
+    );
+}
+
+/// What can not be known by its first line is counted once and not at each look.
+#[test]
+fn parts_without_records_are_counted_once_while_the_log_is_missing() {
+    let home = Home::new();
+    home.append(path_finished("server1", "/etc", Reason::Ok));
+    let exporter = home.start();
+    exporter.until(RECORDS, 1.0);
+    let packed = Command::new("gzip").arg("-c").arg(home.log()).output().unwrap();
+    fs::write(home.path().join("backup-stats.log.2.gz"), packed.stdout).unwrap();
+    fs::write(home.path().join("backup-stats.log.1.gz"), b"").unwrap();
+    fs::remove_file(home.log()).unwrap();
+    exporter.until(&skipped("damaged"), 1.0);
+    home.append(path_finished("server2", "/var/www", Reason::Ok));
+    exporter.until(&attempts("server2", "/var/www"), 1.0);
+    home.append(path_finished("server2", "/var/www", Reason::Ok));
+    exporter.until(&attempts("server2", "/var/www"), 2.0);
+    assert_eq!(exporter.value(RECORDS), Some(3.0));
+    assert!(exporter.value(&skipped("damaged")).unwrap() <= 2.0, "once for each listing of the names");
+}
+
 /// A copy that is under way when the exporter starts is not read beside its original.
 #[test]
 fn a_part_that_is_there_twice_is_read_once() {

@@ -12,8 +12,8 @@ pub const ROW: Row = Row {
     about: "A journal of 1,000,000 entries of 21 units, of which every 50th is the unit's. `exporter` is a program that reads them with the exporter's own \
             function into sessions; `-o cat` is `journalctl -u UNIT -o cat`; `json` is `journalctl -u UNIT -o json` piped to a Python program that parses \
             each line with `json`. All is in the kernel's cache: `read from the disk` as after a start of the machine, when the exporter reads its week \
-            of the journal; `just written` as systemd-journal-remote has left it, in single pages, which each cost something when they are mapped: the \
-            exporter and `-o cat` spend a third of their time on that, `json` a twentieth.",
+            of the journal; `just written` as systemd-journal-remote has left it, in single pages, which each cost something when they are mapped: a third of the time of the \
+            exporter and of `-o cat` is the kernel's then, and a seventh of that of `-o json`.",
     measure,
 };
 

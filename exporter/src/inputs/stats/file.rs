@@ -49,6 +49,8 @@ pub struct LogFile {
     offset: u64,
     lines: LineBuffer,
     head: Option<u64>,
+    /// Its beginning was handed over.
+    is_known: bool,
 }
 
 impl From<&Stat> for FileId {
@@ -76,7 +78,15 @@ impl LogFile {
         let file = open_regular(path)?;
         let stat = rustix::fs::fstat(&file).map_err(|error| LogError::Open(path.to_owned(), error.into()))?;
         let id = FileId::from(&stat);
-        Ok(Self { file, path: path.to_owned(), id, offset: 0, lines: LineBuffer::default(), head: None })
+        Ok(Self {
+            file,
+            path: path.to_owned(),
+            id,
+            offset: 0,
+            lines: LineBuffer::default(),
+            head: None,
+            is_known: false,
+        })
     }
 
     /// Which file it is.
@@ -95,6 +105,17 @@ impl LogFile {
         let count = self.read_at(&mut head, 0).unwrap_or(0);
         head.truncate(count);
         head
+    }
+
+    /// Its first bytes, once when a line of them, or [`HEAD`] bytes, were read; and anew when it was cut.
+    pub fn new_head(&mut self) -> Option<Vec<u8>> {
+        if self.is_known || self.offset == 0 {
+            return None;
+        }
+        let head = self.head();
+        let text = head.trim_ascii_start();
+        self.is_known = head.len() == HEAD || text.contains(&b'\n');
+        self.is_known.then_some(head)
     }
 
     /// Whether no name leads to it any more.
@@ -116,7 +137,7 @@ impl LogFile {
         if size < self.offset || self.is_overwritten()? {
             found(Step::Truncated);
             self.lines.clear();
-            (self.offset, self.head) = (0, None);
+            (self.offset, self.head, self.is_known) = (0, None, false);
         }
         let mut chunk = vec![0; CHUNK];
         loop {

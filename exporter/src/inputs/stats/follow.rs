@@ -36,14 +36,12 @@ pub struct Follower {
     current: Option<LogFile>,
     retired: Option<LogFile>,
     passed: Passed,
-    /// The older parts are read.
-    begun: bool,
 }
 
 impl Follower {
     /// Will follow the file of this name from its beginning, after its older parts.
     pub fn new(name: PathBuf) -> Self {
-        Self { name, current: None, retired: None, passed: Passed::default(), begun: false }
+        Self { name, current: None, retired: None, passed: Passed::default() }
     }
 
     /// Hands over everything that is new.
@@ -52,22 +50,25 @@ impl Follower {
     /// call tries again.
     pub fn poll(&mut self, mut found: impl FnMut(Step<'_>)) -> Result<(), LogError> {
         let found = &mut found;
-        if !self.begun {
-            self.begun = true;
+        self.read_retired(found);
+        if self.current.is_none()
+            && let Some(held) = older::read(&self.name, None, &mut self.passed, found)
+        {
             // The youngest part is held open like one that was rotated under us: rotations that
             // happen from now on are followed from there.
-            let held = older::read(&self.name, &mut self.passed, found);
-            (self.current, self.retired) = (held.current, held.retired);
+            self.current = held.current;
+            if let Some(file) = held.retired {
+                retire(file, &mut self.retired, &mut self.passed, found);
+            }
         }
-        self.read_retired(found);
-        let Some(current) = &mut self.current else {
-            let mut opened = LogFile::open(&self.name)?;
-            let result = opened.read_on(found);
-            self.current = Some(opened);
-            return result;
+        let current = match &mut self.current {
+            Some(current) => current,
+            // The error tells why there is nothing to be followed.
+            None => self.current.insert(LogFile::open(&self.name)?),
         };
         loop {
             current.read_on(found)?;
+            self.passed.learn(current);
             let successor = rotation::successor(&self.name, current.id())?;
             if matches!(successor, Successor::NotYet) {
                 return Ok(());
@@ -76,19 +77,24 @@ impl Follower {
             current.read_on(found)?;
             self.passed.add(current);
             let held = match successor {
-                Successor::Next(next) => Held { current: Some(next), retired: None },
-                _ => older::read(&self.name, &mut self.passed, found),
+                Successor::Next(next) => Some(Held { current: Some(next), retired: None }),
+                _ => older::read(&self.name, Some(current.id()), &mut self.passed, found),
             };
-            let next = match held.current {
-                Some(next) => next,
-                // Not one of the parts: it has come this moment, or the error tells why it can not be opened.
-                None if rotation::id_of(&self.name).is_some() => LogFile::open(&self.name)?,
+            let held = match held {
+                Some(held) => held,
+                // The error tells why it can not be opened, if it is not the file that has come back.
+                None if rotation::id_of(&self.name).is_some() => {
+                    let next = LogFile::open(&self.name)?;
+                    if next.id() == current.id() {
+                        return Ok(());
+                    }
+                    Held { current: Some(next), retired: None }
+                }
                 None => return Ok(()),
             };
-            for file in [Some(std::mem::replace(current, next)), held.retired].into_iter().flatten() {
-                if let Some(old) = self.retired.replace(file) {
-                    close(&old, found);
-                }
+            let left = held.current.map(|next| std::mem::replace(current, next));
+            for file in [left, held.retired].into_iter().flatten() {
+                retire(file, &mut self.retired, &mut self.passed, found);
             }
         }
     }
@@ -98,16 +104,31 @@ impl Follower {
         let readable = retired.read_on(found).is_ok();
         // Holding a deleted one would keep its space on the disk occupied, and one that can not be
         // read any more must not stand in the way of the current one.
-        if !readable || retired.is_deleted() {
-            close(retired, found);
-            self.retired = None;
+        if (!readable || retired.is_deleted())
+            && let Some(retired) = self.retired.take()
+        {
+            close(retired, &mut self.passed, found);
         }
     }
 }
 
+/// A file is followed no more; the one that was before it is closed.
+fn retire(
+    file: LogFile,
+    retired: &mut Option<LogFile>,
+    passed: &mut Passed,
+    found: &mut impl FnMut(Step<'_>),
+) {
+    if let Some(old) = retired.replace(file) {
+        close(old, passed, found);
+    }
+}
+
 /// The last word about a file that is not read any more.
-fn close(file: &LogFile, found: &mut impl FnMut(Step<'_>)) {
-    if file.is_torn() {
+fn close(mut file: LogFile, passed: &mut Passed, found: &mut impl FnMut(Step<'_>)) {
+    let readable = file.read_on(found).is_ok();
+    passed.add(&file);
+    if !readable || file.is_torn() {
         found(Step::Torn);
     }
 }
@@ -127,8 +148,13 @@ mod tests {
     #[derive(Clone, Copy, Debug)]
     enum Act {
         Append(usize),
+        Blank,
         Tear,
-        Rotate,
+        Rotate(Compress),
+        /// With a look before and after it: what is cut away unread is lost, as logrotate(8) says.
+        CopyTruncate(Compress),
+        Remove,
+        Restart,
         Poll,
     }
 
@@ -140,85 +166,147 @@ mod tests {
         AtOnce,
     }
 
-    /// `log.1` is the youngest, or `log-DATE` with the highest date.
-    fn rotate(log: &Path, by_date: bool, rotation: usize, compress: Compress) {
-        let sibling = |suffix: String| log.with_file_name(format!("log{suffix}"));
-        let youngest = if by_date { format!("-2026{rotation:04}") } else { ".1".to_owned() };
-        if matches!(compress, Compress::Delayed) {
-            compress_rotated(log);
+    /// A log, what its follower has told, and what it should have told.
+    struct Life {
+        log: PathBuf,
+        by_date: bool,
+        rotations: usize,
+        written: usize,
+        torn: bool,
+        follower: Follower,
+        seen: Vec<String>,
+    }
+
+    impl Life {
+        fn new(directory: &Path, by_date: bool) -> Self {
+            let log = directory.join("log");
+            let follower = Follower::new(log.clone());
+            let mut life =
+                Self { log, by_date, rotations: 0, written: 0, torn: false, follower, seen: Vec::new() };
+            life.write("");
+            life.poll();
+            life
         }
-        for age in (1..50).rev().filter(|_| !by_date) {
-            for end in ["", ".gz"] {
-                let older = sibling(format!(".{}{end}", age + 1));
-                fs::rename(sibling(format!(".{age}{end}")), older).unwrap_or_default();
+
+        fn act(&mut self, act: Act) {
+            match act {
+                Act::Append(count) => (0..count).for_each(|_| {
+                    let line = if self.torn { "\n".to_owned() } else { format!("line {}\n", self.written) };
+                    self.write(&line);
+                    (self.written, self.torn) = (self.written + 1, false);
+                }),
+                Act::Blank if !self.torn => self.write("\n"),
+                Act::Tear if !self.torn => {
+                    self.write(&format!("line {}", self.written));
+                    self.torn = true;
+                }
+                // A writer finishes its line before the log is rotated under it.
+                Act::Rotate(compress) if !self.torn => {
+                    self.rotate(compress, |log, part| fs::rename(log, part).unwrap_or_default());
+                }
+                Act::CopyTruncate(compress) if !self.torn && self.log.exists() => {
+                    self.poll();
+                    self.rotate(compress, |log, part| {
+                        fs::copy(log, part).unwrap();
+                        fs::write(log, "").unwrap();
+                    });
+                    self.poll();
+                }
+                Act::Remove if !self.torn => {
+                    self.poll();
+                    fs::remove_file(&self.log).unwrap_or_default();
+                }
+                Act::Restart => {
+                    self.seen.clear();
+                    self.follower = Follower::new(self.log.clone());
+                    self.poll();
+                }
+                Act::Poll => self.poll(),
+                Act::Blank | Act::Tear | Act::Rotate(_) | Act::CopyTruncate(_) | Act::Remove => {}
             }
         }
-        fs::rename(log, sibling(youngest)).unwrap_or_default();
-        if matches!(compress, Compress::AtOnce) {
-            compress_rotated(log);
+
+        fn write(&self, text: &str) {
+            let mut log = OpenOptions::new().append(true).create(true).open(&self.log).unwrap();
+            log.write_all(text.as_bytes()).unwrap();
+        }
+
+        /// `log.1` is the youngest, or `log-DATE` with the highest date. What is not compressed stays so.
+        fn rotate(&mut self, compress: Compress, leave: impl Fn(&Path, &Path)) {
+            let sibling = |suffix: String| self.log.with_file_name(format!("log{suffix}"));
+            let youngest = |number| if self.by_date { format!("-2026{number:04}") } else { ".1".to_owned() };
+            if matches!(compress, Compress::Delayed) {
+                gzip(&sibling(youngest(self.rotations)));
+            }
+            self.rotations += 1;
+            for age in (1..50).rev().filter(|_| !self.by_date) {
+                for end in ["", ".gz"] {
+                    let older = sibling(format!(".{}{end}", age + 1));
+                    fs::rename(sibling(format!(".{age}{end}")), older).unwrap_or_default();
+                }
+            }
+            let part = sibling(youngest(self.rotations));
+            leave(&self.log, &part);
+            if matches!(compress, Compress::AtOnce) {
+                gzip(&part);
+            }
+        }
+
+        fn poll(&mut self) {
+            let seen = &mut self.seen;
+            // A log that is not there at the moment is no matter: its records come later.
+            let _ = self.follower.poll(|step| match step {
+                Step::Line(Line::Complete(b"")) | Step::Truncated => {}
+                Step::Line(Line::Complete(line)) => seen.push(String::from_utf8_lossy(line).into_owned()),
+                other => panic!("{other:?}"),
+            });
         }
     }
 
-    fn compress_rotated(log: &Path) {
-        let entries = fs::read_dir(log.parent().unwrap()).unwrap().map(|entry| entry.unwrap().path());
-        for path in entries.filter(|path| path != log && path.extension().is_none_or(|end| end != "gz")) {
-            let packed = File::create(path.with_added_extension("gz")).unwrap();
-            let mut packed = GzEncoder::new(packed, Compression::fast());
-            packed.write_all(&fs::read(&path).unwrap()).unwrap();
-            packed.finish().unwrap();
-            fs::remove_file(path).unwrap();
-        }
+    fn gzip(path: &Path) {
+        let Ok(text) = fs::read(path) else { return };
+        let mut packed =
+            GzEncoder::new(File::create(path.with_added_extension("gz")).unwrap(), Compression::fast());
+        packed.write_all(&text).unwrap();
+        packed.finish().unwrap();
+        fs::remove_file(path).unwrap();
     }
 
-    fn lines(follower: &mut Follower, seen: &mut Vec<String>) {
-        // A log that is not there at the moment is no matter: its records come later.
-        let _ = follower.poll(|step| match step {
-            Step::Line(Line::Complete(line)) => seen.push(String::from_utf8_lossy(line).into_owned()),
-            other => panic!("{other:?}"),
-        });
+    fn any_act() -> impl Strategy<Value = Act> {
+        let compress = prop_oneof![Just(Compress::Never), Just(Compress::Delayed), Just(Compress::AtOnce)];
+        prop_oneof![
+            3 => (1usize..4).prop_map(Act::Append),
+            1 => Just(Act::Blank),
+            1 => Just(Act::Tear),
+            3 => compress.clone().prop_map(Act::Rotate),
+            1 => compress.prop_map(Act::CopyTruncate),
+            1 => Just(Act::Remove),
+            1 => Just(Act::Restart),
+            3 => Just(Act::Poll),
+        ]
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(ProptestConfig::with_cases(128))]
 
         #[test]
-        fn every_line_comes_once_and_in_order(
-            acts in proptest::collection::vec(prop_oneof![(1usize..4).prop_map(Act::Append), Just(Act::Tear), Just(Act::Rotate), Just(Act::Poll)], 0..40),
-            by_date: bool,
-            compress in prop_oneof![Just(Compress::Never), Just(Compress::Delayed), Just(Compress::AtOnce)],
-        ) {
+        fn every_line_comes_once_and_in_order(acts in proptest::collection::vec(any_act(), 0..40), by_date: bool, restarts: bool) {
             let directory = tempfile::tempdir().unwrap();
-            let log = directory.path().join("log");
-            fs::write(&log, "").unwrap();
-            let mut follower = Follower::new(log.clone());
-            let mut seen = Vec::new();
-            lines(&mut follower, &mut seen);
-            let (mut written, mut torn) = (0, false);
-            let write = |bytes: String| {
-                OpenOptions::new().append(true).create(true).open(&log).unwrap().write_all(bytes.as_bytes()).unwrap();
-            };
-            for (rotation, act) in acts.into_iter().enumerate() {
+            let mut life = Life::new(directory.path(), by_date);
+            for act in acts {
                 match act {
-                    Act::Append(count) => for _ in 0..count {
-                        write(if torn { "\n".to_owned() } else { format!("line {written}\n") });
-                        (written, torn) = (written + 1, false);
-                    },
-                    Act::Tear if !torn => {
-                        write(format!("line {written}"));
-                        torn = true;
-                    }
-                    // A writer finishes its line before the log is rotated under it.
-                    Act::Rotate if !torn => rotate(&log, by_date, rotation, compress),
-                    Act::Tear | Act::Rotate => {}
-                    Act::Poll => lines(&mut follower, &mut seen),
+                    // What was removed is not there for another follower.
+                    Act::Remove if restarts => {}
+                    Act::Restart if !restarts => {}
+                    act => life.act(act),
                 }
             }
-            if !log.exists() {
-                write(String::new());
+            if !life.log.exists() {
+                life.write("");
             }
-            lines(&mut follower, &mut seen);
-            let expected: Vec<_> = (0..written).map(|number| format!("line {number}")).collect();
-            prop_assert_eq!(seen, expected);
+            life.poll();
+            let expected: Vec<_> = (0..life.written).map(|number| format!("line {number}")).collect();
+            prop_assert_eq!(life.seen, expected);
         }
     }
 }

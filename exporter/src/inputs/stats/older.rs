@@ -7,7 +7,7 @@
 //!
 //! How much is read is bounded: the youngest [`PARTS`] parts, of about [`BYTES`] bytes together.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use flate2::read::MultiGzDecoder;
 
 use super::file::{self, FileId, LogFile};
 use super::follow::Step;
-use super::rotation;
+use super::rotation::{self, Named};
 
 /// Older parts that are read at most: with daily rotation, three months.
 pub const PARTS: usize = 100;
@@ -36,28 +36,32 @@ enum Part {
     Compressed(PathBuf, File),
 }
 
-/// A name, and the file that it led to.
-type Named = (PathBuf, Option<FileId>);
-
 /// The beginnings of the parts that were read: by them a part is known under any name, compressed or not.
 #[derive(Debug, Default)]
 pub struct Passed {
     heads: VecDeque<Vec<u8>>,
-    /// The names when nothing new was found behind them.
-    exhausted: Vec<Named>,
+    /// The names when nothing was left to be read behind them.
+    exhausted: Option<Vec<Named>>,
 }
 
 /// What is held open of the parts that were read.
 #[derive(Debug, Default)]
 pub struct Held {
-    /// The youngest part that is not compressed: as a rule the log itself, of which nothing is read yet.
+    /// The youngest part, unless that is compressed: as a rule the log itself, of which nothing is read yet.
     pub current: Option<LogFile>,
-    /// The one before it, which is read to its end; a writer that was late may still append to it.
+    /// The youngest plain one before it, which is read to its end; a writer that was late may still append to it.
     pub retired: Option<LogFile>,
 }
 
 impl Passed {
-    /// A file that was read, or is being read.
+    /// A file of which so much was read that it is known again.
+    pub fn learn(&mut self, file: &mut LogFile) {
+        if let Some(head) = file.new_head() {
+            self.add_head(first_line(head));
+        }
+    }
+
+    /// A file that was read, as far as it goes.
     pub fn add(&mut self, file: &LogFile) {
         self.add_head(first_line(file.head()));
     }
@@ -74,44 +78,75 @@ impl Passed {
     }
 }
 
-/// Reads the parts behind those that are passed, all but the youngest plain one, and passes them.
-pub fn read(name: &Path, passed: &mut Passed, found: &mut impl FnMut(Step<'_>)) -> Held {
+/// Reads the parts behind those that are passed and behind the one that is held open, all but the youngest plain one, and
+/// passes them. `None` says that there was none the last time, and that the names have not changed since.
+pub fn read(
+    name: &Path,
+    current: Option<FileId>,
+    passed: &mut Passed,
+    found: &mut impl FnMut(Step<'_>),
+) -> Option<Held> {
+    let names = rotation::family(name);
+    if passed.exhausted.as_ref() == Some(&names) {
+        return None;
+    }
+    let is_first = passed.heads.is_empty() && passed.exhausted.is_none();
+    let (opened, omitted) = open_all(name);
+    let mut parts: Vec<(Part, Vec<u8>)> = opened
+        .into_iter()
+        .map(|part| {
+            let head = part.head();
+            (part, head)
+        })
+        .collect();
+    leave_out_unfinished(&mut parts);
+    let is_passed = |(part, head): &(Part, Vec<u8>)| {
+        // The log itself is another file than any that was left, though it may begin with the same line.
+        current.is_some() && part.id() == current || part.path() != name && passed.heads.contains(head)
+    };
+    match parts.iter().rposition(is_passed) {
+        Some(last) => drop(parts.drain(..=last)),
+        None if is_first => (0..omitted).for_each(|_| found(Step::TooOld)),
+        None => {}
+    }
     let mut held = Held::default();
-    let names = list(name);
-    if names == passed.exhausted {
-        return held;
-    }
-    let (mut parts, omitted) = open_all(name);
-    let mut heads: Vec<Vec<u8>> = parts.iter().map(Part::head).collect();
-    // The log itself is another file than any that was read, though it may begin with the same line.
-    let rotated = heads.len() - usize::from(parts.last().is_some_and(|part| part.is_at(name)));
-    match heads[..rotated].iter().rposition(|head| passed.heads.contains(head)) {
-        Some(last) => {
-            parts.drain(..=last);
-            heads.drain(..=last);
-        }
-        None => (0..omitted).for_each(|_| found(Step::TooOld)),
-    }
-    if parts.is_empty() {
-        passed.exhausted = names;
-    }
-    for (index, part) in parts.into_iter().enumerate() {
-        let is_copy = !heads[index].is_empty() && heads[index + 1..].contains(&heads[index]);
+    while !parts.is_empty() {
+        let (part, line) = parts.remove(0);
+        let is_copy = !line.is_empty() && parts.iter().any(|(_, other)| *other == line);
         if is_copy {
             continue;
         }
-        passed.add_head(std::mem::take(&mut heads[index]));
+        passed.add_head(line);
         match part {
-            Part::Plain(file) => held.follow(file, found),
-            Part::Compressed(path, file) => decompress(&path, file, found),
+            Part::Plain(file) => held.follow(Some(file), found),
+            Part::Compressed(path, file) => {
+                held.follow(None, found);
+                decompress(&path, file, found);
+            }
         }
     }
-    held
+    if held.current.is_none() {
+        passed.exhausted = Some(names);
+    }
+    Some(held)
+}
+
+/// A part that is being compressed is there twice; the plain one is the whole one.
+fn leave_out_unfinished(parts: &mut Vec<(Part, Vec<u8>)>) {
+    let plain: Vec<(PathBuf, Vec<u8>)> = parts
+        .iter()
+        .filter(|(part, _)| matches!(part, Part::Plain(_)))
+        .map(|(part, head)| (part.path().to_owned(), head.clone()))
+        .collect();
+    parts.retain(|(part, head)| {
+        let twin = plain.iter().find(|(path, _)| rotation::is_compressed_form(part.path(), path));
+        !twin.is_some_and(|(_, whole)| head.is_empty() || head == whole)
+    });
 }
 
 impl Held {
-    fn follow(&mut self, file: LogFile, found: &mut impl FnMut(Step<'_>)) {
-        let Some(mut read) = self.current.replace(file) else { return };
+    fn follow(&mut self, next: Option<LogFile>, found: &mut impl FnMut(Step<'_>)) {
+        let Some(mut read) = std::mem::replace(&mut self.current, next) else { return };
         let readable = read.read_on(found).is_ok();
         let closed = if readable { self.retired.replace(read) } else { Some(read) };
         if !readable || closed.is_some_and(|file| file.is_torn()) {
@@ -136,13 +171,26 @@ impl Part {
         first_line(head)
     }
 
-    /// Whether it is the plain file of this name.
-    fn is_at(&self, name: &Path) -> bool {
-        matches!(self, Self::Plain(file) if file.path() == name)
+    fn path(&self) -> &Path {
+        match self {
+            Self::Plain(file) => file.path(),
+            Self::Compressed(path, _) => path,
+        }
+    }
+
+    /// Which file it is, if it is one that can be held open to be followed.
+    fn id(&self) -> Option<FileId> {
+        match self {
+            Self::Plain(file) => Some(file.id()),
+            Self::Compressed(..) => None,
+        }
     }
 }
 
+/// The first line that is not empty.
 fn first_line(mut head: Vec<u8>) -> Vec<u8> {
+    let begin = head.iter().position(|byte| *byte != b'\n').unwrap_or(head.len());
+    head.drain(..begin);
     let end = head.iter().position(|byte| *byte == b'\n').unwrap_or(head.len());
     head.truncate(end);
     head
@@ -186,9 +234,9 @@ fn decompress(path: &Path, file: File, found: &mut impl FnMut(Step<'_>)) {
 fn open_all(name: &Path) -> (Vec<Part>, usize) {
     let mut opened = (Vec::new(), 0);
     for _ in 0..LOOKS {
-        let before = list(name);
+        let before = rotation::family(name);
         opened = open(&before);
-        if list(name) == before {
+        if rotation::family(name) == before {
             break;
         }
     }
@@ -199,7 +247,7 @@ fn open(names: &[Named]) -> (Vec<Part>, usize) {
     let mut parts = Vec::new();
     let (mut bytes, mut omitted) = (0, 0);
     for (index, (path, _)) in names.iter().rev().enumerate() {
-        let compressed = is_compressed(path);
+        let compressed = rotation::is_compressed(path);
         let factor = if compressed { COMPRESSION } else { 1 };
         bytes += fs::symlink_metadata(path).map_or(0, |metadata| metadata.len().saturating_mul(factor));
         // The log itself is read however long it is.
@@ -217,19 +265,4 @@ fn open(names: &[Named]) -> (Vec<Part>, usize) {
     }
     parts.reverse();
     (parts, omitted)
-}
-
-/// The log and its rotated siblings, oldest first. Of a part that is being compressed there are two
-/// files; the plain one is the whole one.
-fn list(name: &Path) -> Vec<Named> {
-    let family =
-        rotation::siblings(name, |suffix| rotation::age(suffix.strip_suffix(".gz").unwrap_or(suffix)));
-    let plain: BTreeSet<PathBuf> = family.iter().filter(|path| !is_compressed(path)).cloned().collect();
-    let is_whole = |path: &PathBuf| !is_compressed(path) || !plain.contains(&path.with_extension(""));
-    let whole = family.into_iter().filter(is_whole);
-    whole.map(|path| (path.clone(), rotation::id_of(&path))).filter(|(_, id)| id.is_some()).collect()
-}
-
-fn is_compressed(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "gz")
 }

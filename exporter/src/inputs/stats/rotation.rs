@@ -19,7 +19,7 @@ pub enum Successor {
     NotYet,
     /// The file that came after it.
     Next(LogFile),
-    /// It was compressed or deleted, so that no name of a plain file leads to it.
+    /// Its first lines must tell: it was compressed or deleted, or what came after it was.
     Unknown,
 }
 
@@ -33,13 +33,24 @@ pub fn successor(name: &Path, current: FileId) -> Result<Successor, LogError> {
     let Some(position) = family.iter().rposition(|(_, id)| *id == current) else {
         return Ok(Successor::Unknown);
     };
-    let Some((path, id)) = family.get(position + 1) else { return Ok(Successor::NotYet) };
-    let opened = LogFile::open(path)?;
-    Ok(if opened.id() == *id { Successor::Next(opened) } else { Successor::NotYet })
+    let own = &family[position].0;
+    // While it is compressed, the copy stands beside it.
+    let mut behind = family[position + 1..].iter().filter(|(path, _)| !is_compressed_form(path, own));
+    match behind.next() {
+        None => Ok(Successor::NotYet),
+        Some((path, _)) if is_compressed(path) => Ok(Successor::Unknown),
+        Some((path, id)) => match LogFile::open(path) {
+            Ok(opened) if opened.id() == *id => Ok(Successor::Next(opened)),
+            Ok(_) => Ok(Successor::NotYet),
+            Err(error) if path == name => Err(error),
+            // A directory, or a part that may not be read, is none of the log's parts.
+            Err(_) => Ok(Successor::Unknown),
+        },
+    }
 }
 
 /// The log and its rotated siblings, oldest first, seen alike twice in a row.
-fn settled_family(name: &Path) -> Option<Vec<(PathBuf, FileId)>> {
+fn settled_family(name: &Path) -> Option<Vec<Named>> {
     let mut seen = family(name);
     for _ in 0..LOOKS {
         let again = family(name);
@@ -51,12 +62,28 @@ fn settled_family(name: &Path) -> Option<Vec<(PathBuf, FileId)>> {
     None
 }
 
-fn family(name: &Path) -> Vec<(PathBuf, FileId)> {
+/// A name, and the file that it leads to.
+pub type Named = (PathBuf, FileId);
+
+/// The log and its rotated siblings, compressed ones among them, oldest first. A part that is being compressed is there
+/// in both forms, the plain one first.
+pub fn family(name: &Path) -> Vec<Named> {
+    let age = |suffix: &str| age(suffix.strip_suffix(".gz").unwrap_or(suffix));
     siblings(name, age).into_iter().filter_map(|path| Some((path.clone(), id_of(&path)?))).collect()
 }
 
+/// Whether a part is one that gzip(1) has made.
+pub fn is_compressed(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "gz")
+}
+
+/// Whether the one is what gzip(1) makes of the other.
+pub fn is_compressed_form(path: &Path, of: &Path) -> bool {
+    is_compressed(path) && path.with_extension("") == of
+}
+
 /// The paths beside the log that `age` knows by what is added to its name, oldest first, then the log.
-pub fn siblings(name: &Path, age: impl Fn(&str) -> Option<Age>) -> Vec<PathBuf> {
+fn siblings(name: &Path, age: impl Fn(&str) -> Option<Age>) -> Vec<PathBuf> {
     let base = name.file_name().unwrap_or_default().to_string_lossy();
     let directory = name.parent().unwrap_or(Path::new("/"));
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
@@ -70,11 +97,10 @@ pub fn siblings(name: &Path, age: impl Fn(&str) -> Option<Age>) -> Vec<PathBuf> 
 }
 
 /// Sorts as time goes.
-pub type Age = (Reverse<u64>, String);
+type Age = (Reverse<u64>, String);
 
 /// Where a sibling stands by what is added to the name: numbers fall with time, dates rise.
-/// Compressed ones are another file with the same lines, and are none of those that are followed.
-pub fn age(suffix: &str) -> Option<Age> {
+fn age(suffix: &str) -> Option<Age> {
     let (mark, rest) = suffix.split_at_checked(1)?;
     let is_number = !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit());
     match mark {
