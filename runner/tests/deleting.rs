@@ -10,6 +10,7 @@ use std::process::Command;
 
 use backup_common::reason::Reason;
 use backup_common::status::Status;
+use backup_testkit::btrfs::unmount;
 use backup_testkit::process::{self, Output};
 use backup_testkit::sshd::Sshd;
 use support::{Site, host};
@@ -305,7 +306,7 @@ impl LoopMount {
     }
 
     fn unmount(&self) {
-        must("umount", &[&self.0]);
+        unmount(&self.0);
     }
 }
 

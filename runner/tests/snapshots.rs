@@ -13,6 +13,7 @@ use std::process::Command;
 use backup_common::reason::Reason;
 use backup_common::record::{Body, SnapshotAction};
 use backup_common::status::Status;
+use backup_testkit::btrfs::unmount;
 use backup_testkit::process;
 use support::{Site, host};
 use volume::{EACH, Server, TWO};
@@ -204,7 +205,7 @@ fn what_is_no_fit_directory_is_refused_and_the_backup_is_kept() {
     let mounted = process::run(Command::new("mount").args(["-t", "tmpfs", "none"]).arg(&directory));
     assert_eq!(mounted.code, 0, "{}", mounted.stderr);
     let message = refused(&server);
-    assert_eq!(process::run(Command::new("umount").arg(&directory)).code, 0);
+    unmount(&directory);
     assert!(message.contains("on another file system"), "{message}");
 
     assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);

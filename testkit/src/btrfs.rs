@@ -101,9 +101,7 @@ impl Volume {
 
     /// Unmounts it; the directory stays.
     pub fn unmount(&self) {
-        wait::until(&format!("the end of the mount at {}", self.path.display()), || {
-            (process::run(Command::new("umount").arg(&self.path)).code == 0).then_some(())
-        });
+        unmount(&self.path);
     }
 
     /// Whether it is mounted.
@@ -141,6 +139,14 @@ impl Drop for Volume {
             self.own.take().map(TempDir::keep);
         }
     }
+}
+
+/// Unmounts what is mounted there, as soon as nobody holds it: a program that another test is starting at this moment
+/// holds all that the test process had open, until execve(2) closes it.
+pub fn unmount(path: &Path) {
+    wait::until(&format!("the end of the mount at {}", path.display()), || {
+        (process::run(Command::new("umount").arg(path)).code == 0).then_some(())
+    });
 }
 
 #[cfg(test)]
