@@ -29,6 +29,16 @@ impl Server {
     }
 }
 
+impl Drop for Server {
+    /// In order, as nginx's workers outlive a master that was killed.
+    fn drop(&mut self) {
+        if self.process.is_running() {
+            self.process.signal("TERM");
+            self.process.wait();
+        }
+    }
+}
+
 /// Prometheus's own exporter of the machine, as the distribution starts it.
 pub fn node_exporter() -> Server {
     let port = free_port();
